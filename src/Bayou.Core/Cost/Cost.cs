@@ -1,0 +1,102 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>What one node of a graph costs at batch 1.</summary>
+/// <param name="Node">The node's name.</param>
+/// <param name="Op">Its op.</param>
+/// <param name="Parameters">Elements of the parameters it is the first to read.</param>
+/// <param name="Macs">Multiply-accumulates of convolutions and matrix products.</param>
+/// <param name="Elementwise">Other scalar operations.</param>
+/// <param name="ElementsRead">Elements of all its inputs, weights included.</param>
+/// <param name="ElementsWritten">Elements of its outputs.</param>
+/// <param name="Quantized">Whether its operands come from fake quantisation nodes.</param>
+public sealed record NodeCost(string Node, string Op, long Parameters, long Macs, long Elementwise, long ElementsRead, long ElementsWritten, bool Quantized)
+{
+    /// <summary>Arithmetic computation effort: MACs x bits of operand a x bits of operand b (specs/ace.md, section 1).</summary>
+    public long Ace(NumberFormat a, NumberFormat b) => Macs * a.Bits * b.Bits;
+}
+
+/// <summary>
+/// Cost of a graph, per node and in total, independent of any machine. Only convolutions and matrix products count as MACs, padding positions included; elementwise work is
+/// listed beside them.
+/// </summary>
+public sealed class Cost
+{
+    private Cost(IReadOnlyList<NodeCost> nodes, long buffers)
+    {
+        Nodes = nodes;
+        Buffers = buffers;
+        Parameters = nodes.Sum(n => n.Parameters);
+        Macs = nodes.Sum(n => n.Macs);
+        Elementwise = nodes.Sum(n => n.Elementwise);
+    }
+
+    /// <summary>Costs in running order; fake quantisation nodes are left out.</summary>
+    public IReadOnlyList<NodeCost> Nodes { get; }
+
+    /// <summary>Elements of all parameters that the graph reads, each once (buffers such as running means are not parameters).</summary>
+    public long Parameters { get; }
+
+    /// <summary>Elements of buffers and constants.</summary>
+    public long Buffers { get; }
+
+    /// <summary>Multiply-accumulates at batch 1.</summary>
+    public long Macs { get; }
+
+    /// <summary>Other scalar operations at batch 1.</summary>
+    public long Elementwise { get; }
+
+    /// <summary>ACE with both operands of every product in one format.</summary>
+    public long Ace(NumberFormat format) => Ace(format, format);
+
+    /// <summary>ACE with weights and activations in given formats.</summary>
+    public long Ace(NumberFormat weights, NumberFormat activations) => Nodes.Sum(n => n.Ace(weights, activations));
+
+    /// <summary>ACE of the graph as it is: int8 for products whose operands are fake-quantised, fp32 for the others.</summary>
+    public long AceAsIs() => Nodes.Sum(n => n.Quantized ? n.Ace(NumberFormat.Int8, NumberFormat.Int8) : n.Ace(NumberFormat.Fp32, NumberFormat.Fp32));
+
+    /// <summary>Bytes that the nodes read and write when nothing is fused or cached, in one format.</summary>
+    public long BytesMoved(NumberFormat format) => Nodes.Sum(n => n.ElementsRead + n.ElementsWritten) * format.Bits / 8;
+
+    /// <summary>Captures a model and counts it.</summary>
+    /// <param name="model">The network.</param>
+    /// <param name="input">Shape of one input, e.g. [1, 3, 224, 224].</param>
+    public static Cost Of(nn.Module<Tensor, Tensor> model, params long[] input) => Of(Capture.Trace(model, input));
+
+    /// <summary>Counts a graph at batch 1.</summary>
+    public static Cost Of(Graph graph)
+    {
+        var counted = new HashSet<GraphValue>();
+        long buffers = 0;
+        var producers = graph.Nodes.SelectMany(n => n.Outputs.Select(o => (o, n))).ToDictionary(p => p.o, p => p.n);
+        var costs = new List<NodeCost>();
+        foreach (var node in graph.Nodes)
+        {
+            // A weight read through a fake quantisation node belongs to the node that reads the result.
+            var weights = node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
+            if (node.Op is FakeQuantizeOp) continue;
+            long parameters = 0;
+            foreach (var weight in weights)
+            {
+                if (!counted.Add(weight)) continue;
+                var elements = weight.ShapeAt(1).Aggregate(1L, (a, b) => a * b);
+                if (weight.Tensor is TorchSharp.Modules.Parameter) parameters += elements;
+                else buffers += elements;
+            }
+            var inputs = node.Inputs.Select(i => i?.ShapeAt(1)).ToArray();
+            var outputs = node.Outputs.Select(o => o.ShapeAt(1)).ToArray();
+            var work = node.Op.Work(inputs, outputs);
+            var quantized = work.Macs > 0 && node.Inputs.Take(2).All(i => i is not null && producers.TryGetValue(i, out var p) && p.Op is FakeQuantizeOp);
+            costs.Add(new NodeCost(node.Name, node.Op.Name, parameters, work.Macs, work.Elementwise,
+                inputs.Sum(i => i is null ? 0 : Elements(i)), outputs.Sum(Elements), quantized));
+        }
+        return new Cost(costs, buffers);
+    }
+
+    private static GraphValue Source(GraphValue value, Dictionary<GraphValue, GraphNode> producers) =>
+        producers.TryGetValue(value, out var node) && node.Op is FakeQuantizeOp ? Source(node.Inputs[0]!, producers) : value;
+
+    private static long Elements(long[] shape) => shape.Aggregate(1L, (a, b) => a * b);
+}

@@ -1,0 +1,39 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>Initialisation of parameters, drawn from libtorch's global generator.</summary>
+public static class Init
+{
+    /// <summary>Normal distribution cut at absolute bounds [low, high] (timm's trunc_normal_: with std 0.02 the default bounds are 100 sigma away).</summary>
+    public static void TruncatedNormal(Tensor tensor, double std, double mean = 0, double low = -2, double high = 2)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        // Inverse-CDF sampling: uniform between the CDF values of the bounds.
+        double lowCdf = Cdf((low - mean) / std), highCdf = Cdf((high - mean) / std);
+        var u = empty_like(tensor).uniform_(2 * lowCdf - 1, 2 * highCdf - 1);
+        tensor.copy_(u.erfinv().mul(std * Math.Sqrt(2)).add(mean).clamp(low, high));
+    }
+
+    /// <summary>Fills with a constant.</summary>
+    public static void Constant(Tensor tensor, double value)
+    {
+        using var noGrad = no_grad();
+        tensor.fill_(value);
+    }
+
+    /// <summary>Multiplies in place.</summary>
+    public static void ScaleBy(Tensor tensor, double factor)
+    {
+        using var noGrad = no_grad();
+        tensor.mul_(factor);
+    }
+
+    private static double Cdf(double x)
+    {
+        using var scope = NewDisposeScope();
+        return (1 + tensor(x / Math.Sqrt(2)).erf().item<float>()) / 2;
+    }
+}

@@ -1,0 +1,146 @@
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>
+/// The only place where a network touches tensor functions. Every call runs in TorchSharp and, while a <see cref="Capture"/> is active on the
+/// thread, writes a node into its graph. Networks import it with <c>using static Bayou.Core.Ops;</c>.
+/// </summary>
+public static class Ops
+{
+    /// <summary>Runs an op with one output. The other functions of this class are names for it.</summary>
+    public static Tensor Run(Op op, bool training, params Tensor?[] inputs)
+    {
+        var y = op.Forward(inputs, training);
+        Capture.Current?.Record(op, inputs, [y]);
+        return y;
+    }
+
+    /// <summary>Runs an op with several outputs.</summary>
+    public static Tensor[] RunMany(Op op, bool training, params Tensor?[] inputs)
+    {
+        var y = op.ForwardMany(inputs, training);
+        Capture.Current?.Record(op, inputs, y);
+        return y;
+    }
+
+    /// <summary>Marks a tensor that is no parameter as a constant of the network: tables, masks, position encodings.</summary>
+    public static Tensor Constant(Tensor value)
+    {
+        Capture.Current?.Constant(value);
+        return value;
+    }
+
+    /// <summary>2D convolution, see <see cref="Conv2dOp"/>.</summary>
+    public static Tensor Conv2d(Tensor x, Tensor weight, Tensor? bias, Ints stride, Ints padding, Ints dilation, long groups = 1) =>
+        Run(new Conv2dOp(stride, padding, dilation, groups), false, x, weight, bias);
+
+    /// <summary>x W' + b over the last axis, see <see cref="LinearOp"/>.</summary>
+    public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => Run(LinearSingleton, false, x, weight, bias);
+
+    /// <summary>Matrix product, see <see cref="MatMulOp"/>.</summary>
+    public static Tensor MatMul(Tensor a, Tensor b) => Run(MatMulSingleton, false, a, b);
+
+    /// <summary>a + b with broadcasting; the result takes the first operand's memory layout.</summary>
+    public static Tensor Add(Tensor a, Tensor b) => Run(AddSingleton, false, a, b);
+
+    /// <summary>a - b with broadcasting.</summary>
+    public static Tensor Sub(Tensor a, Tensor b) => Run(SubSingleton, false, a, b);
+
+    /// <summary>a * b with broadcasting.</summary>
+    public static Tensor Mul(Tensor a, Tensor b) => Run(MulSingleton, false, a, b);
+
+    /// <summary>a / b with broadcasting.</summary>
+    public static Tensor Div(Tensor a, Tensor b) => Run(DivSingleton, false, a, b);
+
+    /// <summary>x * scale + shift with plain numbers.</summary>
+    public static Tensor Scale(Tensor x, double scale, double shift = 0) => Run(new ScaleOp(scale, shift), false, x);
+
+    /// <summary>max(x, 0).</summary>
+    public static Tensor Relu(Tensor x) => Run(ReluSingleton, false, x);
+
+    /// <summary>x Phi(x), exact.</summary>
+    public static Tensor Gelu(Tensor x) => Run(GeluSingleton, false, x);
+
+    /// <summary>An elementwise activation by kind.</summary>
+    public static Tensor Activate(Tensor x, Activation kind) => Run(new ActivationOp(kind), false, x);
+
+    /// <summary>Softmax over an axis.</summary>
+    public static Tensor Softmax(Tensor x, long dim) => Run(new SoftmaxOp(dim), false, x);
+
+    /// <summary>Layer normalisation over the trailing axes, see <see cref="LayerNormOp"/>.</summary>
+    public static Tensor LayerNorm(Tensor x, Ints shape, Tensor? weight, Tensor? bias, double eps) =>
+        Run(new LayerNormOp(shape, eps), false, x, weight, bias);
+
+    /// <summary>Batch normalisation over axis 1, see <see cref="BatchNormOp"/>.</summary>
+    public static Tensor BatchNorm(Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor variance, bool training, double eps, double momentum) =>
+        Run(new BatchNormOp(eps, momentum), training, x, weight, bias, mean, variance);
+
+    /// <summary>Dropout, see <see cref="DropoutOp"/>.</summary>
+    public static Tensor Dropout(Tensor x, double p, bool training) => Run(new DropoutOp(p), training, x);
+
+    /// <summary>Stochastic depth, see <see cref="DropPathOp"/>.</summary>
+    public static Tensor DropPath(Tensor x, double p, bool training) => Run(new DropPathOp(p), training, x);
+
+    /// <summary>Reorders the axes.</summary>
+    public static Tensor Permute(Tensor x, params long[] dims) => Run(new PermuteOp(dims), false, x);
+
+    /// <summary>[N, C, H, W] -> [N, H, W, C] (a view).</summary>
+    public static Tensor ToChannelsLast(Tensor x) => Run(ToLastSingleton, false, x);
+
+    /// <summary>[N, H, W, C] -> [N, C, H, W] (a view).</summary>
+    public static Tensor ToChannelsFirst(Tensor x) => Run(ToFirstSingleton, false, x);
+
+    /// <summary>New shape; 0 copies an axis, one -1 is inferred. Never pass x.shape[0]: the batch stays dynamic through 0 and -1.</summary>
+    public static Tensor Reshape(Tensor x, params long[] shape) => Run(new ReshapeOp(shape), false, x);
+
+    /// <summary>[N, ...] -> [N, everything else].</summary>
+    public static Tensor Flatten(Tensor x) => Run(FlattenSingleton, false, x);
+
+    /// <summary>Joins tensors along an axis.</summary>
+    public static Tensor Concat(long dim, params Tensor[] x) => Run(new ConcatOp(dim), false, x);
+
+    /// <summary>A range of one axis.</summary>
+    public static Tensor Slice(Tensor x, long dim, long start, long end = long.MaxValue, long step = 1) => Run(new SliceOp(dim, start, end, step), false, x);
+
+    /// <summary>Cuts an axis into pieces of the given sizes.</summary>
+    public static Tensor[] Split(Tensor x, long dim, params long[] sizes) => RunMany(new SplitOp(dim, sizes), false, x);
+
+    /// <summary>Pads the last two axes with a constant.</summary>
+    public static Tensor Pad2d(Tensor x, long left, long right, long top, long bottom, double value = 0) =>
+        Run(new Pad2dOp(left, right, top, bottom, value), false, x);
+
+    /// <summary>Repeats [1, ...] to the batch of x.</summary>
+    public static Tensor ExpandBatch(Tensor token, Tensor x) => Run(ExpandSingleton, false, token, x);
+
+    /// <summary>Mean over axes.</summary>
+    public static Tensor Mean(Tensor x, Ints dims, bool keepDim = false) => Run(new MeanOp(dims, keepDim), false, x);
+
+    /// <summary>Mean over H and W: [N, C, H, W] -> [N, C].</summary>
+    public static Tensor GlobalAveragePool(Tensor x) => Run(GlobalMeanSingleton, false, x);
+
+    /// <summary>Max pooling.</summary>
+    public static Tensor MaxPool2d(Tensor x, Ints kernel, Ints stride, Ints padding) => Run(new MaxPool2dOp(kernel, stride, padding), false, x);
+
+    /// <summary>Average pooling.</summary>
+    public static Tensor AvgPool2d(Tensor x, Ints kernel, Ints stride, Ints padding, bool countPadding = true) =>
+        Run(new AvgPool2dOp(kernel, stride, padding, countPadding), false, x);
+
+    /// <summary>Fake quantisation, see <see cref="FakeQuantizeOp"/>.</summary>
+    public static Tensor FakeQuantize(Tensor x, Tensor scale, Tensor zeroPoint, long min, long max, int axis = -1) =>
+        Run(new FakeQuantizeOp(min, max, axis), false, x, scale, zeroPoint);
+
+    /// <summary>A node without ONNX form, see <see cref="OpaqueOp"/>.</summary>
+    public static Tensor[] Opaque(string name, Func<Tensor?[], bool, Tensor[]> run, Func<long[]?[], long[][], OpWork> cost, bool training, params Tensor?[] inputs) =>
+        RunMany(new OpaqueOp(name, run, cost), training, inputs);
+
+    // Ops without attributes, made once: a network calls them in every block.
+    private static readonly LinearOp LinearSingleton = new();
+    private static readonly MatMulOp MatMulSingleton = new();
+    private static readonly BinaryOp AddSingleton = new(Binary.Add), SubSingleton = new(Binary.Sub), MulSingleton = new(Binary.Mul), DivSingleton = new(Binary.Div);
+    private static readonly ActivationOp ReluSingleton = new(Activation.Relu), GeluSingleton = new(Activation.Gelu);
+    private static readonly PermuteOp ToLastSingleton = new(new Ints(0, 2, 3, 1)), ToFirstSingleton = new(new Ints(0, 3, 1, 2));
+    private static readonly ReshapeOp FlattenSingleton = new(new Ints(0, -1));
+    private static readonly ExpandBatchOp ExpandSingleton = new();
+    private static readonly MeanOp GlobalMeanSingleton = new(new Ints(2, 3), false);
+}
