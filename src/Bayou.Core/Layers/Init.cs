@@ -14,6 +14,8 @@ public static class Init
         // Inverse-CDF sampling: uniform between the CDF values of the bounds.
         double lowCdf = Cdf((low - mean) / std), highCdf = Cdf((high - mean) / std);
         var u = empty_like(tensor).uniform_(2 * lowCdf - 1, 2 * highCdf - 1);
+        // The uniform generator may return its lower end, whose inverse is infinite when the bound is many sigma away.
+        u.clamp_(-1 + 1e-7, 1 - 1e-7);
         tensor.copy_(u.erfinv().mul(std * Math.Sqrt(2)).add(mean).clamp(low, high));
     }
 
@@ -34,6 +36,6 @@ public static class Init
     private static double Cdf(double x)
     {
         using var scope = NewDisposeScope();
-        return (1 + tensor(x / Math.Sqrt(2)).erf().item<float>()) / 2;
+        return (1 + tensor(x / Math.Sqrt(2), float64).erf().item<double>()) / 2;
     }
 }

@@ -167,8 +167,19 @@ public sealed class DropPath(double p) : Layer
     /// <summary>Probability of dropping a sample's branch in training.</summary>
     public double P => p;
 
+    /// <summary>Which samples to keep in training, [N] of 0 and 1, instead of drawing them: reproduces a run of another framework. Usually null.</summary>
+    public Tensor? Keep { get; set; }
+
     /// <inheritdoc/>
-    public override Tensor forward(Tensor x) => p == 0 ? x : Ops.DropPath(x, p, training);
+    public override Tensor forward(Tensor x)
+    {
+        if (p == 0) return x;
+        if (Keep is null || !training) return Ops.DropPath(x, p, training);
+        var shape = new long[x.dim()];
+        Array.Fill(shape, 1);
+        shape[0] = -1;
+        return Ops.Mul(x, Ops.Constant(Keep.to(x.dtype).div(1 - p).reshape(shape)));
+    }
 }
 
 /// <summary>Max pooling of [N, C, H, W] with a square window.</summary>
@@ -211,4 +222,12 @@ public sealed class Sequential : Layer
         }
         return x;
     }
+}
+
+/// <summary>Modules under keys "0", "1", ... that a network calls one by one.</summary>
+public sealed class LayerList<T> : ModuleList<T>
+    where T : nn.Module
+{
+    /// <summary>Holds the given modules in order.</summary>
+    public LayerList(params T[] modules) : base(modules) { }
 }

@@ -1,0 +1,196 @@
+using Bayou.Core;
+using static Bayou.Core.Ops;
+using static TorchSharp.torch;
+
+namespace Bayou.Images;
+
+/// <summary>Shape of a ConvNeXt. Published members have four stages and patch 4; any number of stages from one up works.</summary>
+public sealed record ConvNeXtConfig
+{
+    /// <summary>Blocks of every stage.</summary>
+    public required int[] Depths { get; init; }
+
+    /// <summary>Channels of every stage.</summary>
+    public required int[] Dims { get; init; }
+
+    /// <summary>Kernel and stride of the stem ("patchify").</summary>
+    public int Patch { get; init; } = 4;
+
+    /// <summary>Side of the depthwise kernel, odd.</summary>
+    public int Kernel { get; init; } = 7;
+
+    /// <summary>Channels of the input.</summary>
+    public int InChannels { get; init; } = 3;
+
+    /// <summary>Classes of the head.</summary>
+    public int Classes { get; init; } = 1000;
+
+    /// <summary>Stochastic-depth rate of the last block; it grows linearly from 0 at the first.</summary>
+    public double DropPath { get; init; }
+
+    /// <summary>Initial layer scale; 0 leaves layer scale out.</summary>
+    public double LayerScale { get; init; } = 1e-6;
+
+    /// <summary>Factor on the head's initial weights.</summary>
+    public double HeadInitScale { get; init; } = 1;
+
+    /// <summary>Smallest input side: every stage needs at least one pixel.</summary>
+    public int MinInput => Patch << (Depths.Length - 1);
+}
+
+/// <summary>
+/// ConvNeXt, "A ConvNet for the 2020s" (Liu et al., CVPR 2022, arXiv 2201.03545), section 2 and figure 4.
+/// [N, C, H, W] -> logits [N, classes]. State-dict keys are those of the official repository.
+/// </summary>
+public sealed class ConvNeXt : Layer, IFeatureNetwork
+{
+    private readonly LayerList<Sequential> downsample_layers;   // the stem, then LN + 2x2 stride 2 convolutions
+    private readonly LayerList<Sequential> stages;
+    private readonly LayerNorm norm;                              // after the mean pool
+    private readonly Linear head;
+
+    /// <summary>Builds the network with the official initialisation.</summary>
+    public ConvNeXt(ConvNeXtConfig config)
+    {
+        Config = config;
+        Check(config);
+        var (depths, dims) = (config.Depths, config.Dims);
+        var rates = DropPathRates(config.DropPath, depths.Sum());
+
+        downsample_layers = new LayerList<Sequential>();
+        downsample_layers.Add(new Sequential(
+            new Conv2d(config.InChannels, dims[0], config.Patch, stride: config.Patch),
+            new LayerNorm2d(dims[0], eps: 1e-6)));
+        for (var s = 1; s < dims.Length; s++)
+        {
+            downsample_layers.Add(new Sequential(
+                new LayerNorm2d(dims[s - 1], eps: 1e-6),
+                new Conv2d(dims[s - 1], dims[s], 2, stride: 2)));
+        }
+
+        stages = new LayerList<Sequential>();
+        var block = 0;
+        for (var s = 0; s < dims.Length; s++)
+        {
+            stages.Add(new Sequential(Enumerable.Range(0, depths[s])
+                .Select(_ => new ConvNeXtBlock(dims[s], config.Kernel, rates[block++], config.LayerScale))
+                .ToArray<Layer>()));
+        }
+
+        norm = new LayerNorm(dims[^1], eps: 1e-6);
+        head = new Linear(dims[^1], config.Classes);
+        RegisterComponents();
+        ConvNeXtInit.Apply(this, head, config.HeadInitScale);
+    }
+
+    /// <summary>What it was built from.</summary>
+    public ConvNeXtConfig Config { get; }
+
+    /// <summary>[N, C, H, W] -> [N, classes].</summary>
+    public override Tensor forward(Tensor x)
+    {
+        for (var s = 0; s < stages.Count; s++) x = stages[s].call(downsample_layers[s].call(x));
+        return head.call(norm.call(GlobalAveragePool(x)));
+    }
+
+    /// <inheritdoc/>
+    public Tensor[] Features(Tensor x)
+    {
+        var features = new Tensor[stages.Count];
+        for (var s = 0; s < features.Length; s++) features[s] = x = stages[s].call(downsample_layers[s].call(x));
+        return features;
+    }
+
+    /// <summary>Highest id of <see cref="LayerId"/>; 13 for published S to XL.</summary>
+    public int LayerCount => LastStageId + 1;
+
+    private int LastStageId => stages.Count < 3 ? stages.Count : 3 + (Config.Depths[2] - 1) / 3 + (stages.Count - 3);
+
+    /// <summary>
+    /// The group of a parameter for layer-wise learning-rate decay, as the official optim_factory.py counts them: the stem is group 0, stages 0 and 1 are one group each, stage 2
+    /// is a group for every three blocks, each later stage one, norm and head come last; a stage's downsampling belongs to its first group.
+    /// </summary>
+    public int LayerId(string name)
+    {
+        var parts = name.Split('.');
+        if (parts[0] == "downsample_layers")
+        {
+            var s = int.Parse(parts[1]);
+            return s switch { 0 => 0, 1 => 2, 2 => 3, _ => LastStageId - (stages.Count - 1 - s) };
+        }
+        if (parts[0] == "stages")
+        {
+            var s = int.Parse(parts[1]);
+            return s switch { 0 => 1, 1 => 2, 2 => 3 + int.Parse(parts[2]) / 3, _ => LastStageId - (stages.Count - 1 - s) };
+        }
+        return LayerCount;
+    }
+
+    /// <summary>Stochastic-depth rates of all blocks: linspace(0, rate, blocks).</summary>
+    public static double[] DropPathRates(double rate, int blocks) =>
+        Enumerable.Range(0, blocks).Select(i => blocks == 1 ? 0 : rate * i / (blocks - 1)).ToArray();
+
+    private static void Check(ConvNeXtConfig c)
+    {
+        if (c.Depths.Length == 0 || c.Depths.Length != c.Dims.Length) throw new BayouException($"ConvNeXt: {c.Depths.Length} depths and {c.Dims.Length} dims; one of each a stage is needed");
+        if (c.Depths.Any(d => d < 0) || c.Depths.Sum() == 0 || c.Dims.Any(d => d <= 0)) throw new BayouException("ConvNeXt: depths must not be negative, dims must be positive, and there must be a block");
+        if (c.Patch <= 0 || c.Kernel <= 0 || c.Kernel % 2 == 0) throw new BayouException($"ConvNeXt: patch {c.Patch} must be positive and kernel {c.Kernel} odd");
+        if (c.Classes <= 0 || c.InChannels <= 0) throw new BayouException("ConvNeXt: classes and input channels must be positive");
+        if (c.DropPath is < 0 or >= 1) throw new BayouException($"ConvNeXt: drop path rate {c.DropPath} must be in [0, 1)");
+    }
+}
+
+/// <summary>ConvNeXt block (paper, figure 4). [N, C, H, W] -> [N, C, H, W].</summary>
+public sealed class ConvNeXtBlock : Layer
+{
+    private readonly Conv2d dwconv;             // depthwise 7x7
+    private readonly LayerNorm norm;            // over C
+    private readonly Linear pwconv1, pwconv2;   // C -> 4C -> C
+    private readonly Parameter? gamma;          // layer scale
+    private readonly DropPath drop_path;
+
+    /// <summary>Builds a block; layerScale 0 leaves gamma out.</summary>
+    public ConvNeXtBlock(int dim, int kernel, double dropPath, double layerScale)
+    {
+        dwconv = new Conv2d(dim, dim, kernel, padding: kernel / 2, groups: dim);
+        norm = new LayerNorm(dim, eps: 1e-6);
+        pwconv1 = new Linear(dim, 4 * dim);
+        pwconv2 = new Linear(4 * dim, dim);
+        if (layerScale > 0) gamma = NewParameter(full(dim, layerScale));
+        drop_path = new DropPath(dropPath);
+        RegisterComponents();
+    }
+
+    /// <summary>Stochastic depth of the branch.</summary>
+    public DropPath DropPath => drop_path;
+
+    /// <summary>x + branch(x).</summary>
+    public override Tensor forward(Tensor x)
+    {
+        var y = norm.call(ToChannelsLast(dwconv.call(x)));      // [N, H, W, C]
+        y = pwconv2.call(Gelu(pwconv1.call(y)));
+        if (gamma is not null) y = Mul(gamma, y);
+        return Add(x, drop_path.call(ToChannelsFirst(y)));
+    }
+}
+
+/// <summary>The official initialisation: weights normal with std 0.02 (cut at +-2), biases 0, then the head scaled.</summary>
+internal static class ConvNeXtInit
+{
+    public static void Apply(Layer network, Linear head, double headInitScale)
+    {
+        foreach (var module in network.modules())
+        {
+            var (weight, bias) = module switch
+            {
+                Conv2d conv => (conv.Weight, conv.Bias),
+                Linear linear => (linear.Weight, linear.Bias),
+                _ => (null, null),
+            };
+            if (weight is not null) Init.TruncatedNormal(weight, std: 0.02);
+            if (bias is not null) Init.Constant(bias, 0);
+        }
+        Init.ScaleBy(head.Weight, headInitScale);
+        Init.ScaleBy(head.Bias!, headInitScale);
+    }
+}

@@ -1,0 +1,10 @@
+using Bayou.Core;
+
+namespace Bayou.Images;
+
+/// <summary>The catalog entries of this room.</summary>
+public static class ImageModels
+{
+    /// <summary>Every image model, system by system.</summary>
+    public static IEnumerable<ModelEntry> All => ConvNeXtVariants.Entries;
+}
