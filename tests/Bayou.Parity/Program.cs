@@ -1,1 +1,3 @@
-Console.WriteLine("bayou");
+using Bayou.Parity;
+
+return ParityTool.Run(args, ParityAdapters.All, Console.Out, Console.Error);

@@ -1,0 +1,92 @@
+using System.Runtime.CompilerServices;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>Compares a weight file with a module, then copies.</summary>
+internal static class ModuleLoader
+{
+    private const string BatchCounter = "num_batches_tracked";
+
+    internal static LoadReport Load(WeightFile file, nn.Module module, bool strict, Func<string, string?>? mapKey)
+    {
+        var targets = ModuleState.Of(module).ToDictionary();
+        var sources = MapKeys(file, mapKey);
+        var copies = new List<(string Key, string FileKey, Tensor Target)>();
+        var mismatched = new List<string>();
+        var converted = new List<string>();
+
+        foreach (var (key, target) in targets)
+        {
+            if (!sources.TryGetValue(key, out var fileKey)) continue;
+            var info = file.Info(fileKey);      // a refused weight that the module needs is an error, strict or not
+            var same = info.DType == target.dtype;
+            if (!info.Shape.SequenceEqual(target.shape))
+                mismatched.Add($"{key} ([{string.Join(", ", info.Shape)}] in the file, [{string.Join(", ", target.shape)}] in the module)");
+            else if (!same && !(ElementTypes.IsFloat(info.DType) && ElementTypes.IsFloat(target.dtype)))
+                mismatched.Add($"{key} ({ElementTypes.Name(info.DType)} in the file, {ElementTypes.Name(target.dtype)} in the module)");
+            else
+            {
+                copies.Add((key, fileKey, target));
+                if (!same) converted.Add($"{key} ({ElementTypes.Name(info.DType)} to {ElementTypes.Name(target.dtype)})");
+            }
+        }
+
+        // One tensor may have several names, in the module and in the file: it is missing only if it is under none of them.
+        var filled = new HashSet<Tensor>(sources.Keys.Where(targets.ContainsKey).Select(k => targets[k]), ByReference.Instance);
+        var missing = targets.Where(t => !filled.Contains(t.Value)).Select(t => t.Key).ToList();
+        var report = new LoadReport
+        {
+            Loaded = copies.ConvertAll(c => c.Key),
+            Missing = missing.FindAll(k => !IsBatchCounter(k)),
+            Unexpected = Unexpected(file, sources, targets),
+            Mismatched = mismatched,
+            Converted = converted,
+            Defaulted = missing.FindAll(IsBatchCounter),
+        };
+        if (strict && !report.Complete)
+            throw new BayouException($"'{file.Path}' does not fit {module.GetName()}; nothing was loaded.\n{Problems(report)}");
+        foreach (var (_, fileKey, target) in copies) Copy(file, fileKey, target);
+        return report;
+    }
+
+    private static Dictionary<string, string> MapKeys(WeightFile file, Func<string, string?>? mapKey)
+    {
+        var sources = new Dictionary<string, string>();
+        foreach (var fileKey in file.Keys)
+        {
+            if ((mapKey is null ? fileKey : mapKey(fileKey)) is not { } key) continue;
+            if (!sources.TryAdd(key, fileKey))
+                throw new BayouException($"'{file.Path}': the keys '{sources[key]}' and '{fileKey}' are both mapped to '{key}'");
+        }
+        return sources;
+    }
+
+    /// <summary>Keys the module lacks; except a second name, in the file, of elements that are loaded under a first.</summary>
+    private static List<string> Unexpected(WeightFile file, Dictionary<string, string> sources, Dictionary<string, Tensor> targets)
+    {
+        var known = sources.Where(s => targets.ContainsKey(s.Key)).Select(s => s.Value).ToList();
+        return [.. sources.Where(s => !targets.ContainsKey(s.Key) && !known.Exists(k => file.SameElements(k, s.Value))).Select(s => s.Key)];
+    }
+
+    private static bool IsBatchCounter(string key) => key == BatchCounter || key.EndsWith("." + BatchCounter, StringComparison.Ordinal);
+
+    private static string Problems(LoadReport report) => report.ToString()[(report.ToString().IndexOf('\n') + 1)..];
+
+    private static void Copy(WeightFile file, string fileKey, Tensor target)
+    {
+        using var guard = no_grad();
+        using var scope = NewDisposeScope();
+        target.copy_(file.Get(fileKey));
+    }
+
+    /// <summary>Tensors compare by value; what matters here is which object they are.</summary>
+    private sealed class ByReference : IEqualityComparer<Tensor>
+    {
+        internal static readonly ByReference Instance = new();
+
+        public bool Equals(Tensor? a, Tensor? b) => ReferenceEquals(a, b);
+
+        public int GetHashCode(Tensor tensor) => RuntimeHelpers.GetHashCode(tensor);
+    }
+}

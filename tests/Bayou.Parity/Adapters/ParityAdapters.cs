@@ -1,0 +1,10 @@
+namespace Bayou.Parity;
+
+/// <summary>Every adapter of the tool: one line for each value of "adapter" that Bayou implements.</summary>
+public static class ParityAdapters
+{
+    public static IReadOnlyList<IParityAdapter> All { get; } =
+    [
+        new WeightFileReadAdapter(),
+    ];
+}
