@@ -39,12 +39,16 @@ public sealed class GraphModule : nn.Module<Tensor, Tensor>
     /// <summary>The graph it runs.</summary>
     public Graph Graph { get; }
 
+    // The parameters belong to the model that was captured: they outlive this view of it.
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing) => base.Dispose(false);
+
     /// <summary>Runs the graph and returns its first output.</summary>
     public override Tensor forward(Tensor x) => Run([x])[0];
 
     /// <summary>Runs the graph.</summary>
     /// <param name="inputs">One tensor for each graph input.</param>
-    /// <param name="observe">Sees every value as it is computed, before it can be dropped (observers, per-layer comparisons); may be null.</param>
+    /// <param name="observe">Sees every value as it is computed, before it can be dropped (observers, per-layer comparisons); may be null. What it keeps it must clone and move to the outer dispose scope.</param>
     public Tensor[] Run(Tensor[] inputs, Action<GraphValue, Tensor>? observe = null)
     {
         if (inputs.Length != Graph.Inputs.Count) throw new BayouException($"GraphModule: {inputs.Length} inputs given, the graph has {Graph.Inputs.Count}");

@@ -118,10 +118,13 @@ public sealed class ResNetLadder : Layer, IFeatureNetwork
         return head.call(norm is null ? x : norm.call(x));
     }
 
+    /// <summary>[N, C, H, W] -> [N, width, H/4, W/4].</summary>
+    public Tensor Stem(Tensor x) => stem.call(x);
+
     /// <inheritdoc/>
     public Tensor[] Features(Tensor x)
     {
-        x = stem.call(x);
+        x = Stem(x);
         var features = new Tensor[stages.Count];
         for (var s = 0; s < features.Length; s++)
         {

@@ -6,5 +6,8 @@ public static class ParityAdapters
     public static IReadOnlyList<IParityAdapter> All { get; } =
     [
         new WeightFileReadAdapter(),
+        new ConvNextV1Adapter(),
+        new ConvNextIsotropicAdapter(),
+        new ConvNextLadderAdapter(),
     ];
 }

@@ -59,6 +59,16 @@ public class CaptureTests
     }
 
     [Fact]
+    public void Disposing_a_replay_leaves_the_models_parameters_alive()
+    {
+        using var scope = NewDisposeScope();
+        using var model = new Residual();
+        var graph = Capture.Trace(model, 1, 3, 4, 4);
+        new GraphModule(graph).Dispose();
+        Assert.Equal([1L, 3, 4, 4], model.call(zeros(1, 3, 4, 4)).shape);
+    }
+
+    [Fact]
     public void A_drop_path_in_the_graph_obeys_train_and_does_not_touch_the_shortcut()
     {
         manual_seed(2);
