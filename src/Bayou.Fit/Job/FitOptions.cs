@@ -1,0 +1,96 @@
+using Bayou.Core;
+using Bayou.Search;
+using Bayou.Train;
+
+namespace Bayou.Fit;
+
+/// <summary>What `bayou fit` is asked to do. Everything has a default but the data.</summary>
+public sealed record FitOptions
+{
+    /// <summary>A folder with one sub-folder a class, a .zip of one, or a built-in name.</summary>
+    public required string Data { get; init; }
+
+    /// <summary>The limits.</summary>
+    public Budget Budget { get; init; } = new();
+
+    /// <summary>Sets the latency limit to the median of the first proposals in fp32, so that it binds on any machine.</summary>
+    public bool MedianLatency { get; init; }
+
+    /// <summary>The run folder.</summary>
+    public required string Folder { get; init; }
+
+    /// <summary>Go on with the run that the folder holds.</summary>
+    public bool Resume { get; init; }
+
+    /// <summary>Makes the run repeatable, given its measurements.</summary>
+    public int Seed { get; init; }
+
+    /// <summary>Threads for training and for the shipped model; 0 for all cores.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>First proposals, spread from small to large.</summary>
+    public int Proposals { get; init; } = 8;
+
+    /// <summary>Further proposals near the budget.</summary>
+    public int NearProposals { get; init; } = 6;
+
+    /// <summary>Candidates that are trained at all.</summary>
+    public int Trainees { get; init; } = 6;
+
+    /// <summary>Pictures each candidate sees in the first round; null: a tenth of an epoch of at least 4,000.</summary>
+    public long? Effort { get; init; }
+
+    /// <summary>Rounds of successive halving.</summary>
+    public int Rounds { get; init; } = 2;
+
+    /// <summary>Passes of the winner's training; null: about 1.5 million pictures in all, at least 10 and at most 100.</summary>
+    public int? Epochs { get; init; }
+
+    /// <summary>Changes the recipe before it is used: the command line's switches.</summary>
+    public Func<Recipe, Recipe>? ChangeRecipe { get; init; }
+
+    /// <summary>Accuracy (0.005 = half a point on validation pictures) that INT8 may cost before sensitive layers go back to float.</summary>
+    public double MaxInt8Loss { get; init; } = 0.005;
+
+    /// <summary>Calibration pictures for INT8.</summary>
+    public int Calibration { get; init; } = 512;
+
+    /// <summary>Part of the pictures for validation and test where the data bring no split.</summary>
+    public double? ValFraction { get; init; }
+
+    /// <summary>See <see cref="ValFraction"/>.</summary>
+    public double? TestFraction { get; init; }
+
+    /// <summary>The command line, for the report.</summary>
+    public string Command { get; init; } = "";
+
+    /// <summary>Threads resolved.</summary>
+    public int ThreadCount => Threads > 0 ? Threads : Environment.ProcessorCount;
+
+    /// <summary>What must be equal for a run to be resumed.</summary>
+    internal string Identity() => string.Join('|', Data, Budget, MedianLatency, Seed, ThreadCount, Proposals, NearProposals, Trainees, Effort, Rounds, Epochs,
+        MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson());
+
+    internal FitOptions Checked()
+    {
+        if (Proposals < 2) throw new BayouException("fit: at least 2 proposals are needed");
+        if (NearProposals < 0 || Trainees < 1 || Rounds < 1) throw new BayouException("fit: the numbers of proposals, trainees and rounds must be positive");
+        if (Epochs is <= 0) throw new BayouException("fit: the number of epochs must be positive");
+        if (Effort is <= 0) throw new BayouException("fit: the effort of a trial must be positive");
+        if (Budget.IsEmpty && !MedianLatency) throw new BayouException("fit: a budget is needed: --latency 3ms, --params 200k, --macs 10M, --ace 640M or --size 500kB");
+        return this;
+    }
+}
+
+/// <summary>Receives what a person should see while a fit runs.</summary>
+public interface IFitProgress
+{
+    /// <summary>A stage begins.</summary>
+    void Stage(string title);
+
+    /// <summary>A line to keep.</summary>
+    void Line(string text);
+
+    /// <summary>Where the stage stands now; replaced by the next.</summary>
+    void Status(double fraction, string text);
+}
