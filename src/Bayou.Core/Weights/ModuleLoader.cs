@@ -3,15 +3,34 @@ using static TorchSharp.torch;
 
 namespace Bayou.Core;
 
-/// <summary>Compares a weight file with a module, then copies.</summary>
+/// <summary>Named tensors that can be loaded into a module.</summary>
+internal interface IWeightSource
+{
+    /// <summary>What the source is, for messages.</summary>
+    string Where { get; }
+
+    IReadOnlyList<string> Keys { get; }
+
+    TensorInfo Info(string key);
+
+    /// <summary>Whether two keys name the very same elements.</summary>
+    bool SameElements(string a, string b);
+
+    /// <summary>Copies a value into a tensor of the same shape, converting floating-point types.</summary>
+    void CopyTo(string key, Tensor target);
+}
+
+/// <summary>Compares named tensors with a module, then copies.</summary>
 internal static class ModuleLoader
 {
     private const string BatchCounter = "num_batches_tracked";
 
-    internal static LoadReport Load(WeightFile file, nn.Module module, bool strict, Func<string, string?>? mapKey)
+    internal static LoadReport Load(IWeightSource file, nn.Module module, bool strict, Func<string, string?>? mapKey)
     {
         var targets = ModuleState.Of(module).ToDictionary();
         var sources = MapKeys(file, mapKey);
+        foreach (var key in sources.Keys)
+            if (!targets.ContainsKey(key) && ModuleState.Find(module, key) is { } alias && targets.Values.Any(t => ReferenceEquals(t, alias))) targets[key] = alias;
         var copies = new List<(string Key, string FileKey, Tensor Target)>();
         var mismatched = new List<string>();
         var converted = new List<string>();
@@ -45,25 +64,25 @@ internal static class ModuleLoader
             Defaulted = missing.FindAll(IsBatchCounter),
         };
         if (strict && !report.Complete)
-            throw new BayouException($"'{file.Path}' does not fit {module.GetName()}; nothing was loaded.\n{Problems(report)}");
+            throw new BayouException($"{file.Where} does not fit {module.GetName()}; nothing was loaded.\n{Problems(report)}");
         foreach (var (_, fileKey, target) in copies) Copy(file, fileKey, target);
         return report;
     }
 
-    private static Dictionary<string, string> MapKeys(WeightFile file, Func<string, string?>? mapKey)
+    private static Dictionary<string, string> MapKeys(IWeightSource file, Func<string, string?>? mapKey)
     {
         var sources = new Dictionary<string, string>();
         foreach (var fileKey in file.Keys)
         {
             if ((mapKey is null ? fileKey : mapKey(fileKey)) is not { } key) continue;
             if (!sources.TryAdd(key, fileKey))
-                throw new BayouException($"'{file.Path}': the keys '{sources[key]}' and '{fileKey}' are both mapped to '{key}'");
+                throw new BayouException($"{file.Where}: the keys '{sources[key]}' and '{fileKey}' are both mapped to '{key}'");
         }
         return sources;
     }
 
     /// <summary>Keys the module lacks; except a second name, in the file, of elements that are loaded under a first.</summary>
-    private static List<string> Unexpected(WeightFile file, Dictionary<string, string> sources, Dictionary<string, Tensor> targets)
+    private static List<string> Unexpected(IWeightSource file, Dictionary<string, string> sources, Dictionary<string, Tensor> targets)
     {
         var known = sources.Where(s => targets.ContainsKey(s.Key)).Select(s => s.Value).ToList();
         return [.. sources.Where(s => !targets.ContainsKey(s.Key) && !known.Exists(k => file.SameElements(k, s.Value))).Select(s => s.Key)];
@@ -73,11 +92,11 @@ internal static class ModuleLoader
 
     private static string Problems(LoadReport report) => report.ToString()[(report.ToString().IndexOf('\n') + 1)..];
 
-    private static void Copy(WeightFile file, string fileKey, Tensor target)
+    private static void Copy(IWeightSource file, string fileKey, Tensor target)
     {
         using var guard = no_grad();
         using var scope = NewDisposeScope();
-        target.copy_(file.Get(fileKey));
+        file.CopyTo(fileKey, target);
     }
 
     /// <summary>Tensors compare by value; what matters here is which object they are.</summary>

@@ -28,4 +28,14 @@ internal static class ModuleState
             if (names.Add(name)) state.Add(new(name, tensor));
         }
     }
+
+    /// <summary>The parameter or buffer that a key names although no walk lists it: a second field of one module that holds the same tensor.</summary>
+    internal static Tensor? Find(nn.Module module, string key)
+    {
+        var dot = key.IndexOf('.');
+        if (dot < 0) return module.has_parameter(key) ? module.get_parameter(key) : module.has_buffer(key) ? module.get_buffer(key) : null;
+        foreach (var (name, child) in module.named_children())
+            if (key.StartsWith(name + ".", StringComparison.Ordinal) && Find(child, key[(name.Length + 1)..]) is { } found) return found;
+        return null;
+    }
 }

@@ -19,6 +19,17 @@ public static class ModuleWeights
         return module;
     }
 
+    /// <summary>Copies named tensors into the module's parameters and buffers, with the checks and the report of <see cref="WeightFile.LoadInto"/>.</summary>
+    /// <param name="module">The module; its tensor objects stay the same.</param>
+    /// <param name="state">Values by key.</param>
+    /// <param name="strict">Whether a missing, unexpected or mismatched key is an error. Nothing is copied if it is.</param>
+    /// <param name="mapKey">The module's key for a key of <paramref name="state"/>; null leaves that key out.</param>
+    /// <returns>What was loaded and what was not.</returns>
+    /// <exception cref="BayouException">The tensors do not fit (strict).</exception>
+    public static LoadReport LoadState(
+        this nn.Module module, IEnumerable<KeyValuePair<string, Tensor>> state, bool strict = true, Func<string, string?>? mapKey = null) =>
+        ModuleLoader.Load(new StateSource(state), module, strict, mapKey);
+
     /// <summary>Saves the module's parameters and persistent buffers as safetensors, whole or not at all. A tensor registered under several
     /// keys is written under each, as PyTorch expects it.</summary>
     /// <param name="module">The module.</param>
@@ -27,4 +38,19 @@ public static class ModuleWeights
     /// <exception cref="BayouException">The file cannot be written; what was there before is unchanged.</exception>
     public static void Save(this nn.Module module, string path, IReadOnlyDictionary<string, string>? metadata = null) =>
         WeightFile.Save(path, ModuleState.Of(module), metadata);
+
+    private sealed class StateSource(IEnumerable<KeyValuePair<string, Tensor>> state) : IWeightSource
+    {
+        private readonly OrderedDictionary<string, Tensor> tensors = new(state);
+
+        public string Where => "the given state";
+
+        public IReadOnlyList<string> Keys => [.. tensors.Keys];
+
+        public TensorInfo Info(string key) => new(tensors[key].dtype, tensors[key].shape);
+
+        public bool SameElements(string a, string b) => ReferenceEquals(tensors[a], tensors[b]);
+
+        public void CopyTo(string key, Tensor target) => target.copy_(tensors[key]);
+    }
 }

@@ -26,7 +26,7 @@ internal static class StateDict
         for (var level = 0; level < 3 && root is PickleDict dict && Inner(dict) is { } inner; level++) root = inner;
         if (root is not PickleDict found || !(HasTensor(found) || HasPlaceholder(found)))
         {
-            if (root is PickleDict { Count: 0 }) return [];     // the state of a module without weights
+            if (root is PickleDict { Count: 0, HasOtherKeys: false }) return [];     // the state of a module without weights
             throw new BayouException($"'{file.Path}' holds no weights that can be read; {Describe(root)}");
         }
         var entries = found.Items.Where(item => item.Value is PickleTensor or PicklePlaceholder).Select(item => KeyValuePair.Create(item.Key, item.Value!)).ToList();
@@ -39,12 +39,12 @@ internal static class StateDict
     {
         var sections = Sections.Select(name => dict[name]).OfType<PickleDict>().ToList();
         return sections.Find(HasTensor)
-            ?? sections.Find(s => Inner1(s) is not null)
+            ?? sections.Find(s => Deeper(s) is not null)
             ?? (HasTensor(dict) ? null : sections.Find(HasPlaceholder));
     }
 
     /// <summary>A section that holds no tensor itself but a section that does, such as <c>model: { state_dict: ... }</c>.</summary>
-    private static PickleDict? Inner1(PickleDict dict) => Sections.Select(name => dict[name]).OfType<PickleDict>().FirstOrDefault(HasTensor);
+    private static PickleDict? Deeper(PickleDict dict) => Sections.Select(name => dict[name]).OfType<PickleDict>().FirstOrDefault(HasTensor);
 
     private static bool HasTensor(PickleDict dict) => dict.Items.Any(item => item.Value is PickleTensor);
 
@@ -53,6 +53,7 @@ internal static class StateDict
     private static string Describe(object? root) => root switch
     {
         PickleDict { Count: > 0 } dict => $"it is a dict with {string.Join(", ", dict.Items.Take(8).Select(i => $"'{Shown(i.Key)}' ({Kind(i.Value)})"))}",
+        PickleDict => "it is a dict whose keys are not names",
         PicklePlaceholder p => $"it is an object of class {p.ClassName}, which is refused: a pickled object runs its own code when loaded. Save its state_dict() instead",
         _ => $"it is {Kind(root)}, not a dict of tensors",
     };

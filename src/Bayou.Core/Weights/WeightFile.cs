@@ -80,7 +80,7 @@ public sealed class WeightFile : IDisposable
     /// <param name="mapKey">The module's key for a key of the file; null leaves that key out.</param>
     /// <returns>What was loaded and what was not.</returns>
     /// <exception cref="BayouException">The file does not fit (strict), or a weight the module needs is refused.</exception>
-    public LoadReport LoadInto(nn.Module module, bool strict = true, Func<string, string?>? mapKey = null) => ModuleLoader.Load(this, module, strict, mapKey);
+    public LoadReport LoadInto(nn.Module module, bool strict = true, Func<string, string?>? mapKey = null) => ModuleLoader.Load(new Source(this), module, strict, mapKey);
 
     /// <summary>Writes tensors as safetensors. The file appears whole or not at all: an interrupted write leaves what was there before.</summary>
     /// <param name="path">The file to write or replace.</param>
@@ -96,12 +96,6 @@ public sealed class WeightFile : IDisposable
 
     /// <summary>Closes the file. Tensors already read stay valid.</summary>
     public void Dispose() => file.Dispose();
-
-    /// <summary>Whether two keys are stored as the very same elements (tied weights in a PyTorch checkpoint).</summary>
-    internal bool SameElements(string a, string b) => tensors[a].SameElements(tensors[b]);
-
-    /// <summary>Whether a key's value is an object that is not rebuilt.</summary>
-    internal bool IsRefused(string key) => tensors[key].Refusal is not null;
 
     private StoredTensor Entry(string key)
     {
@@ -120,5 +114,18 @@ public sealed class WeightFile : IDisposable
         if (start.StartsWith("<"u8)) return new BayouException($"'{file.Path}' is a web page, not weights: the download got an error or log-in page");
         if (start[0] == 0x80) return new BayouException($"'{file.Path}' is damaged or a Python pickle that torch.save did not write: only torch.save checkpoints and safetensors are read");
         return new BayouException($"'{file.Path}' is damaged or not a weight file: it starts neither as safetensors nor as a PyTorch checkpoint");
+    }
+
+    private sealed class Source(WeightFile file) : IWeightSource
+    {
+        public string Where => $"'{file.Path}'";
+
+        public IReadOnlyList<string> Keys => file.Keys;
+
+        public TensorInfo Info(string key) => file.Info(key);
+
+        public bool SameElements(string a, string b) => file.tensors[a].SameElements(file.tensors[b]);
+
+        public void CopyTo(string key, Tensor target) => target.copy_(file.Get(key));
     }
 }

@@ -300,6 +300,6 @@ internal sealed class PickleReader(MappedFile file, long start, long end)
     private static object Long(ReadOnlySpan<byte> bytes)
     {
         var value = new BigInteger(bytes);
-        return value >= long.MinValue && value <= long.MaxValue ? (long)value : value;
+        return value >= long.MinValue && value <= long.MaxValue ? (object)(long)value : value;      // without the cast both would become BigInteger
     }
 }

@@ -37,6 +37,8 @@ internal sealed class PickleDict
 
     internal int Count => items?.Count ?? 0;
 
+    internal bool HasOtherKeys { get; private set; }
+
     internal IEnumerable<KeyValuePair<string, object?>> Items => items ?? [];
 
     internal object? this[string key] => items is not null && items.TryGetValue(key, out var value) ? value : null;
@@ -44,6 +46,7 @@ internal sealed class PickleDict
     internal void Set(object? key, object? value)
     {
         if (key is string name) (items ??= [])[name] = value;
+        else HasOtherKeys = true;
     }
 }
 
