@@ -44,7 +44,7 @@ public static class ImageEncoder
         // Grey stays grey in PNG and JPEG; three channels go through Skia's four.
         var info = image.Channels == 1
             ? new SKImageInfo(image.Width, image.Height, SKColorType.Gray8, SKAlphaType.Opaque)
-            : new SKImageInfo(image.Width, image.Height, SKColorType.Rgb888x, SKAlphaType.Opaque);
+            : new SKImageInfo(image.Width, image.Height, SKColorType.Rgba8888, SKAlphaType.Opaque);
         var pixels = image.Channels == 1 ? image.Pixels : AddAlpha(image.Pixels);
         var pin = GCHandle.Alloc(pixels, GCHandleType.Pinned);
         try
