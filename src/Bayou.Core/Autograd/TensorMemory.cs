@@ -1,0 +1,21 @@
+using System.Runtime.InteropServices;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>The memory behind a CPU tensor, for kernels.</summary>
+public static unsafe class TensorMemory
+{
+    /// <summary>Address of the first element of a contiguous float32 CPU tensor; valid while the tensor lives.</summary>
+    /// <exception cref="BayouException">The tensor has another type, layout or device.</exception>
+    public static float* Floats(Tensor tensor)
+    {
+        if (tensor.dtype != ScalarType.Float32 || tensor.device_type != TorchSharp.DeviceType.CPU || !tensor.is_contiguous())
+            throw new BayouException($"a contiguous float32 CPU tensor is needed here, not {tensor.dtype} {new Ints(tensor.shape)} on {tensor.device}");
+        var count = tensor.numel();
+        if (count == 0) return null;
+        // Native memory: it does not move, so the span's reference is the address. Spans end at 2 GB; beyond, the storage's address is taken, which ignores the view's offset.
+        if (count <= int.MaxValue / sizeof(float)) return (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
+        return (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
+    }
+}

@@ -1,0 +1,151 @@
+using System.Runtime.Intrinsics;
+
+namespace Bayou.Kernels;
+
+/// <summary>
+/// A register of floats of one width. Kernels are written once over <typeparamref name="T"/>; the JIT makes a version for each width, and the
+/// one-lane version does the tails with the same rounding.
+/// </summary>
+internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
+{
+    /// <summary>Floats in a register.</summary>
+    static abstract int Count { get; }
+
+    /// <summary>All lanes equal.</summary>
+    static abstract T Create(float value);
+
+    /// <summary>Unaligned load.</summary>
+    static abstract T Load(float* p);
+
+    /// <summary>Unaligned store.</summary>
+    static abstract void Store(float* p, T value);
+
+    /// <summary>a + b.</summary>
+    static abstract T operator +(T a, T b);
+
+    /// <summary>a - b.</summary>
+    static abstract T operator -(T a, T b);
+
+    /// <summary>a b.</summary>
+    static abstract T operator *(T a, T b);
+
+    /// <summary>a / b.</summary>
+    static abstract T operator /(T a, T b);
+
+    /// <summary>a b + c, rounded once where the machine can.</summary>
+    static abstract T MulAdd(T a, T b, T c);
+
+    /// <summary>Square root.</summary>
+    static abstract T Sqrt(T a);
+
+    /// <summary>Sum of the lanes.</summary>
+    static abstract float Sum(T a);
+}
+
+internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
+{
+    private readonly Vector512<float> v = v;
+
+    public static int Count => 16;
+
+    public static Lanes512 Create(float value) => new(Vector512.Create(value));
+
+    public static Lanes512 Load(float* p) => new(Vector512.Load(p));
+
+    public static void Store(float* p, Lanes512 value) => value.v.Store(p);
+
+    public static Lanes512 operator +(Lanes512 a, Lanes512 b) => new(a.v + b.v);
+
+    public static Lanes512 operator -(Lanes512 a, Lanes512 b) => new(a.v - b.v);
+
+    public static Lanes512 operator *(Lanes512 a, Lanes512 b) => new(a.v * b.v);
+
+    public static Lanes512 operator /(Lanes512 a, Lanes512 b) => new(a.v / b.v);
+
+    public static Lanes512 MulAdd(Lanes512 a, Lanes512 b, Lanes512 c) => new(Vector512.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static Lanes512 Sqrt(Lanes512 a) => new(Vector512.Sqrt(a.v));
+
+    public static float Sum(Lanes512 a) => Vector512.Sum(a.v);
+}
+
+internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes256>
+{
+    private readonly Vector256<float> v = v;
+
+    public static int Count => 8;
+
+    public static Lanes256 Create(float value) => new(Vector256.Create(value));
+
+    public static Lanes256 Load(float* p) => new(Vector256.Load(p));
+
+    public static void Store(float* p, Lanes256 value) => value.v.Store(p);
+
+    public static Lanes256 operator +(Lanes256 a, Lanes256 b) => new(a.v + b.v);
+
+    public static Lanes256 operator -(Lanes256 a, Lanes256 b) => new(a.v - b.v);
+
+    public static Lanes256 operator *(Lanes256 a, Lanes256 b) => new(a.v * b.v);
+
+    public static Lanes256 operator /(Lanes256 a, Lanes256 b) => new(a.v / b.v);
+
+    public static Lanes256 MulAdd(Lanes256 a, Lanes256 b, Lanes256 c) => new(Vector256.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static Lanes256 Sqrt(Lanes256 a) => new(Vector256.Sqrt(a.v));
+
+    public static float Sum(Lanes256 a) => Vector256.Sum(a.v);
+}
+
+internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes128>
+{
+    private readonly Vector128<float> v = v;
+
+    public static int Count => 4;
+
+    public static Lanes128 Create(float value) => new(Vector128.Create(value));
+
+    public static Lanes128 Load(float* p) => new(Vector128.Load(p));
+
+    public static void Store(float* p, Lanes128 value) => value.v.Store(p);
+
+    public static Lanes128 operator +(Lanes128 a, Lanes128 b) => new(a.v + b.v);
+
+    public static Lanes128 operator -(Lanes128 a, Lanes128 b) => new(a.v - b.v);
+
+    public static Lanes128 operator *(Lanes128 a, Lanes128 b) => new(a.v * b.v);
+
+    public static Lanes128 operator /(Lanes128 a, Lanes128 b) => new(a.v / b.v);
+
+    public static Lanes128 MulAdd(Lanes128 a, Lanes128 b, Lanes128 c) => new(Vector128.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static Lanes128 Sqrt(Lanes128 a) => new(Vector128.Sqrt(a.v));
+
+    public static float Sum(Lanes128 a) => Vector128.Sum(a.v);
+}
+
+internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
+{
+    private readonly float v = v;
+
+    public static int Count => 1;
+
+    public static Lane Create(float value) => new(value);
+
+    public static Lane Load(float* p) => new(*p);
+
+    public static void Store(float* p, Lane value) => *p = value.v;
+
+    public static Lane operator +(Lane a, Lane b) => new(a.v + b.v);
+
+    public static Lane operator -(Lane a, Lane b) => new(a.v - b.v);
+
+    public static Lane operator *(Lane a, Lane b) => new(a.v * b.v);
+
+    public static Lane operator /(Lane a, Lane b) => new(a.v / b.v);
+
+    public static Lane MulAdd(Lane a, Lane b, Lane c) => new(float.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static Lane Sqrt(Lane a) => new(MathF.Sqrt(a.v));
+
+    public static float Sum(Lane a) => a.v;
+}
