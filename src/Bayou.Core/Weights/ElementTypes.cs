@@ -22,7 +22,13 @@ internal static class ElementTypes
     /// <summary>Safetensors types that libtorch for .NET has no element type for; their sizes are needed to check offsets.</summary>
     private static readonly Dictionary<string, int> Foreign = new()
     {
-        ["U16"] = 2, ["U32"] = 4, ["U64"] = 8, ["F8_E4M3"] = 1, ["F8_E5M2"] = 1, ["F8_E8M0"] = 1, ["C64"] = 8,
+        ["U16"] = 2,
+        ["U32"] = 4,
+        ["U64"] = 8,
+        ["F8_E4M3"] = 1,
+        ["F8_E5M2"] = 1,
+        ["F8_E8M0"] = 1,
+        ["C64"] = 8,
     };
 
     internal static ScalarType? FromSafetensors(string name) => Find(row => row.Safetensors == name);

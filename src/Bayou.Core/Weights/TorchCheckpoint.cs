@@ -24,12 +24,13 @@ internal static class TorchCheckpoint
             ?? throw new BayouException($"'{file.Path}' is a zip archive without a data.pkl: not a checkpoint written by torch.save");
         var folder = pickleName[..^"data.pkl".Length];
         if (zip.Contains(folder + "constants.pkl"))
-            throw new BayouException($"'{file.Path}' is a TorchScript archive (torch.jit.save), which is refused: it holds a program. Save the module's state_dict() with torch.save");
+            throw new BayouException($"'{file.Path}' is a TorchScript archive (torch.jit.save), which is refused: it holds a program. "
+                + "Save the module's state_dict() with torch.save");
         if (zip.Contains(folder + "byteorder"))
         {
             var (orderStart, orderLength) = zip.Locate(folder + "byteorder");
             if (orderLength == 3 && file.Slice(orderStart, 3).SequenceEqual("big"u8))
-                throw new BayouException($"'{file.Path}' was written on a big-endian machine, which is not supported; load and save it again with PyTorch on a little-endian one");
+                throw BigEndian(file);
             if (orderLength != 6 || !file.Slice(orderStart, 6).SequenceEqual("little"u8)) throw file.Damaged("its byteorder is neither little nor big");
         }
 
@@ -47,7 +48,7 @@ internal static class TorchCheckpoint
         if (Next() is not LegacyProtocol) throw file.Damaged("its protocol version is not PyTorch's");
         if (Next() is not PickleDict system) throw file.Damaged("its description of the writing machine is missing");
         if (system["little_endian"] is not true)
-            throw new BayouException($"'{file.Path}' was written on a big-endian machine, which is not supported; load and save it again with PyTorch on a little-endian one");
+            throw BigEndian(file);
         var elementSizes = new Dictionary<string, int>();
         var root = Next(storage => elementSizes.TryAdd(storage.Key, storage.Type is { } type ? ElementTypes.Size(type) : ForeignSize(storage.TypeName)));
         if (Next() is not PickleList keys) throw file.Damaged("the list of its storages is missing");
@@ -86,6 +87,9 @@ internal static class TorchCheckpoint
     };
 
     // ---- both ----
+
+    private static BayouException BigEndian(MappedFile file) =>
+        new($"'{file.Path}' was written on a big-endian machine, which is not supported; load and save it again with PyTorch on a little-endian one");
 
     private static List<KeyValuePair<string, StoredTensor>> Resolve(
         MappedFile file, object? root, string? section, Func<PickleStorage, (long Start, long Length)> locate)

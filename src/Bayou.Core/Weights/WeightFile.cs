@@ -112,7 +112,11 @@ public sealed class WeightFile : IDisposable
         if (start.StartsWith("version https://git-lfs"u8))
             return new BayouException($"'{file.Path}' is a Git LFS pointer, not the weights themselves: fetch them with 'git lfs pull'");
         if (start.StartsWith("<"u8)) return new BayouException($"'{file.Path}' is a web page, not weights: the download got an error or log-in page");
-        if (start[0] == 0x80) return new BayouException($"'{file.Path}' is damaged or a Python pickle that torch.save did not write: only torch.save checkpoints and safetensors are read");
+        if (start[0] == 0x80)
+        {
+            return new BayouException($"'{file.Path}' is damaged or a Python pickle that torch.save did not write: "
+                + "only torch.save checkpoints and safetensors are read");
+        }
         return new BayouException($"'{file.Path}' is damaged or not a weight file: it starts neither as safetensors nor as a PyTorch checkpoint");
     }
 

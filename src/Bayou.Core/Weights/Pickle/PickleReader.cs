@@ -223,12 +223,15 @@ internal sealed class PickleReader(MappedFile file, long start, long end)
 
     private object?[] Cut(int from)
     {
-        var items = stack.GetRange(from, stack.Count - from).ToArray();
+        var items = new object?[stack.Count - from];
+        stack.CopyTo(from, items, 0, items.Length);
         stack.RemoveRange(from, stack.Count - from);
         return items;
     }
 
-    private object? Remembered(long index) => memo.TryGetValue(index, out var value) ? value : throw file.Damaged($"its pickle recalls value {index}, which it never stored");
+    private object? Remembered(long index) => memo.TryGetValue(index, out var value)
+        ? value
+        : throw file.Damaged($"its pickle recalls value {index}, which it never stored");
 
     private BayouException Underflow() => file.Damaged($"its pickle takes a value from an empty stack at byte {at}");
 

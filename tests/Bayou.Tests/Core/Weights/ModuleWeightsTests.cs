@@ -1,7 +1,7 @@
 using Bayou.Core;
 using TorchSharp;
-using TorchSharp.Modules;
 using static TorchSharp.torch;
+using Linear = TorchSharp.Modules.Linear;
 
 namespace Bayou.Tests;
 
@@ -10,7 +10,7 @@ public class ModuleWeightsTests
     private sealed class Net : nn.Module<Tensor, Tensor>
     {
         private readonly Linear first;
-        private readonly BatchNorm1d norm;
+        private readonly TorchSharp.Modules.BatchNorm1d norm;
         private readonly Linear head;
 
         internal Net(int classes = 3) : base("Net")
@@ -26,12 +26,12 @@ public class ModuleWeightsTests
 
     private sealed class Tied : nn.Module<Tensor, Tensor>
     {
-        private readonly Parameter embed;
-        private readonly Parameter output;
+        private readonly TorchSharp.Modules.Parameter embed;
+        private readonly TorchSharp.Modules.Parameter output;
 
         internal Tied() : base("Tied")
         {
-            embed = output = new Parameter(zeros(2, 2));
+            embed = output = new TorchSharp.Modules.Parameter(zeros(2, 2));
             RegisterComponents();
         }
 
