@@ -1,1 +1,3 @@
-Console.WriteLine("bayou");
+using Bayou.Cli;
+
+return await BayouCli.RunAsync(args);

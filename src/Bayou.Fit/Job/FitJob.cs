@@ -118,7 +118,7 @@ public sealed class FitJob
             Seed = options.Seed,
             ValFraction = options.ValFraction,
             TestFraction = options.TestFraction,
-            Progress = p => progress.Status(p.Fraction ?? 0, $"downloading {p.File}"),
+            Progress = p => progress.Status(p.Total is > 0 ? (double)p.Received / p.Total.Value : 0, $"downloading {p.File}"),
         });
         report = DataCheck.Run(splits, new DataCheckOptions { Cancellation = cancel, Progress = (done, all) => progress.Status((double)done / all, $"checking {done} of {all} pictures") });
         progress.Line($"{report.Name}: {splits.Classes.Count} classes, {splits.Train.Count} training, {splits.Val.Count} validation and {splits.Test.Count} test pictures ({report.Origin})");
@@ -218,7 +218,7 @@ public sealed class FitJob
             Shuffle = true,
             Seed = options.Seed,
             DropLast = true,
-            Augmentation = FitRecipe.Augmentation(recipe, splits),
+            Augmentation = FitRecipe.AugmentationOf(recipe, splits),
             Preprocessing = preprocessing,
         });
         var val = new ImageLoader(splits.Val, EvalBatch, new LoaderOptions { Preprocessing = preprocessing });

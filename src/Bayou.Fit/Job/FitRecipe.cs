@@ -35,7 +35,7 @@ public static class FitRecipe
     public static Augmentation Light(DataSplits splits) => IsSmall(splits) ? Augmentation.SmallPictures : new Augmentation { ScaleMin = 0.35 };
 
     /// <summary>The augmentation a recipe asks for.</summary>
-    public static Augmentation Augmentation(Recipe recipe, DataSplits splits) => Light(splits) with
+    public static Augmentation AugmentationOf(Recipe recipe, DataSplits splits) => Light(splits) with
     {
         RandAugment = recipe.RandAugment.Length == 0 ? null : RandAugment.Parse(recipe.RandAugment),
         Erasing = recipe.RandomErasing,

@@ -38,7 +38,7 @@ internal static class Shipping
 {
     /// <summary>Captures a network and folds what can be folded, so that every later step sees the graph that ships.</summary>
     public static Graph Prepare(nn.Module<Tensor, Tensor> model, int channels, int size) =>
-        GraphPasses.Fold(Capture.Trace(model, 1, channels, size, size));
+        GraphPasses.Simplify(Capture.Trace(model, 1, channels, size, size));
 
     /// <summary>Times a model at batch 1 and puts its costs together.</summary>
     public static FormCost Measure(byte[] onnx, Cost cost, ModelForm form, int threads, bool quick)
