@@ -67,16 +67,17 @@ public sealed class IdxDataset : IImageDataset
         {
             using Stream file = File.OpenRead(path);
             using var stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionMode.Decompress) : file;
-            var header = new byte[4 + 4 * rank];
+            // Magic: two zero bytes, the type (8: unsigned byte), the number of dimensions. Then the dimensions.
+            var magic = new byte[4];
+            stream.ReadExactly(magic);
+            if (!magic.AsSpan().SequenceEqual((ReadOnlySpan<byte>)[0, 0, 8, (byte)rank])) throw new BayouException($"{path}: not an idx file of bytes with {rank} dimensions.");
+            var header = new byte[4 * rank];
             stream.ReadExactly(header);
-            // Magic: two zero bytes, the type (8: unsigned byte), the number of dimensions.
-            if (header[0] != 0 || header[1] != 0 || header[2] != 8 || header[3] != rank)
-                throw new BayouException($"{path}: not an idx file of bytes with {rank} dimensions.");
             var dims = new int[rank];
             long size = 1;
             for (var i = 0; i < rank; i++)
             {
-                dims[i] = BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(4 + 4 * i));
+                dims[i] = BinaryPrimitives.ReadInt32BigEndian(header.AsSpan(4 * i));
                 if (dims[i] < 0 || (size *= dims[i]) > Array.MaxLength) throw new BayouException($"{path}: its header declares more than 2 GB.");
             }
             // Grown while reading: a damaged header must not take memory that the file cannot fill.

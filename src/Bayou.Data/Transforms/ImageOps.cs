@@ -179,15 +179,10 @@ public static class ImageOps
     private static byte LinearAt(byte[] source, int width, int height, int channels, int x, int y, int c, double dx, double dy)
     {
         int x0 = Math.Clamp(x, 0, width - 1) * channels + c, x1 = Math.Clamp(x + 1, 0, width - 1) * channels + c;
-        var row = Math.Clamp(y, 0, height - 1) * width * channels;
-        var v1 = source[row + x0] * (1.0 - dx) + source[row + x1] * dx;
-        var v2 = v1;
-        if (y + 1 >= 0 && y + 1 < height)
-        {
-            row = (y + 1) * width * channels;
-            v2 = source[row + x0] * (1.0 - dx) + source[row + x1] * dx;
-        }
-        return (byte)(v1 * (1.0 - dy) + v2 * dy);
+        double Row(int row) => source[row + x0] + (source[row + x1] - source[row + x0]) * dx;
+        var v1 = Row(Math.Clamp(y, 0, height - 1) * width * channels);
+        var v2 = y + 1 >= 0 && y + 1 < height ? Row((y + 1) * width * channels) : v1;
+        return (byte)(v1 + (v2 - v1) * dy);         // this form, because equal neighbours must give their value exactly before truncation
     }
 
     private static byte CubicAt(byte[] source, int width, int height, int channels, int x, int y, int c, double dx, double dy)
