@@ -86,7 +86,7 @@ public sealed class LearnableFakeQuantizer(Observer observer) : FakeQuantizer(ob
         get
         {
             if (scale is not null) yield return ("scale", scale);
-            if (zero is not null && !Scheme.Symmetric) yield return ("zero_point", zero);
+            if (zero is not null) yield return ("zero_point", zero);     // symmetric: it gets a gradient, but is 0 again at the next call
         }
     }
 
@@ -123,9 +123,7 @@ public sealed class LearnableFakeQuantizer(Observer observer) : FakeQuantizer(ob
             ds = where(under, low - z, where(over, high - z, (y - x) / s)) * factor;
             dz = (1 - dx) * -s * factor;
         }
-        var surrogate = x * dx + QuantScheme.Along(scale, x) * ds;
-        if (!Scheme.Symmetric) surrogate = surrogate + QuantScheme.Along(zero, x) * dz;
-        return QuantScheme.StraightThrough(y, surrogate);
+        return QuantScheme.StraightThrough(y, x * dx + QuantScheme.Along(scale, x) * ds + QuantScheme.Along(zero, x) * dz);
     }
 }
 
