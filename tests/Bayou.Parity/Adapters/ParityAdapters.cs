@@ -9,5 +9,7 @@ public static class ParityAdapters
         new ConvNextV1Adapter(),
         new ConvNextIsotropicAdapter(),
         new ConvNextLadderAdapter(),
+        new MqbenchObserversAdapter(),
+        new MqbenchReconstructionAdapter(),
     ];
 }

@@ -28,12 +28,28 @@ internal sealed class PatternNet : Layer
         return fc2.call(Ops.Relu(fc1.call(Ops.Flatten(pool.call(y)))));
     }
 
-    /// <summary>A trained net with pictures [N, 1, 8, 8] and their classes that it has not seen.</summary>
-    public static (PatternNet Net, Tensor Images, Tensor Labels) Trained(int seed = 1, int pictures = 256)
+    private static readonly Lazy<(PatternNet Net, Tensor Patterns)> Once = new(Train);
+
+    /// <summary>A trained net of its own with pictures [N, 1, 8, 8] and their classes that it has not seen.</summary>
+    public static (PatternNet Net, Tensor Images, Tensor Labels) Trained(int pictures = 192)
     {
-        manual_seed(seed);
+        var (source, patterns) = Once.Value;
         var net = new PatternNet();
-        var patterns = randn(10, 1, 8, 8);
+        using (no_grad())
+        {
+            foreach (var (from, to) in source.parameters().Concat(source.buffers()).Zip(net.parameters().Concat(net.buffers()))) to.copy_(from);
+        }
+        net.eval();
+        var (images, labels) = Sample(patterns, pictures);
+        return (net, images, labels);
+    }
+
+    // Once for all tests, outside of any test's dispose scope.
+    private static (PatternNet Net, Tensor Patterns) Train()
+    {
+        manual_seed(1);
+        var net = new PatternNet();
+        var patterns = randn(10, 1, 8, 8).DetachFromDisposeScope();
         using var optimizer = optim.Adam(net.parameters(), 0.01);
         net.train();
         for (var step = 0; step < 40; step++)
@@ -44,9 +60,7 @@ internal sealed class PatternNet : Layer
             nn.functional.cross_entropy(net.call(x), y).backward();
             optimizer.step();
         }
-        net.eval();
-        var (images, labels) = Sample(patterns, pictures);
-        return (net, images, labels);
+        return (net, patterns);
     }
 
     private static (Tensor, Tensor) Sample(Tensor patterns, int count)
