@@ -18,11 +18,15 @@ public sealed partial class PlotImage
     private readonly Plot plot;
     private readonly string description;
     private readonly IReadOnlyList<PlotHint> hints;
+    private readonly IReadOnlyList<(Color Colour, LinePattern Dash)> dashes;
 
-    internal PlotImage(Plot plot, int width, int height, string description, IReadOnlyList<PlotHint>? hints = null)
+    /// <summary>Takes a plot whose lines are all solid; <paramref name="dashes"/> says which colours are to be dashed.</summary>
+    internal PlotImage(
+        Plot plot, int width, int height, string description, IReadOnlyList<(Color Colour, LinePattern Dash)> dashes, IReadOnlyList<PlotHint>? hints = null)
     {
         this.plot = plot;
         this.description = description;
+        this.dashes = dashes;
         this.hints = hints ?? [];
         Width = width;
         Height = height;
@@ -42,12 +46,14 @@ public sealed partial class PlotImage
     {
         plot.FigureBackground.Color = PlotStyle.Paper;
         plot.ScaleFactor = scale;
+        SetDashes(on: true);
         try
         {
             return plot.GetImage((int)Math.Round(Width * scale), (int)Math.Round(Height * scale)).GetImageBytes(ImageFormat.Png);
         }
         finally
         {
+            SetDashes(on: false);
             plot.ScaleFactor = 1;
         }
     }
@@ -73,6 +79,7 @@ public sealed partial class PlotImage
 
         foreach (var element in svg.Descendants().ToList())
         {
+            if (DashOf(element) is { Intervals.Length: > 0 } dash) element.SetAttributeValue("stroke-dasharray", string.Join(' ', dash.Intervals.Select(i => Number(i))));
             foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, id, themed);
             if (element.Name.LocalName != "text") continue;
             element.Value = element.Value.Trim();
@@ -87,6 +94,29 @@ public sealed partial class PlotImage
                 new XElement(Svg + "title", hint.Text)));
         }
         return svg;
+    }
+
+    // Skia's SVG knows no dashes: it draws some lines solid, cuts others into slivers, and says so on the error stream. So the plot is drawn solid for SVG,
+    // where the dash is an attribute, and dashed for PNG.
+    private void SetDashes(bool on)
+    {
+        foreach (var line in plot.GetPlottables().OfType<IHasLine>())
+        {
+            foreach (var (colour, dash) in dashes)
+            {
+                if (line.LineColor == colour) line.LinePattern = on ? dash : LinePattern.Solid;
+            }
+        }
+    }
+
+    private LinePattern? DashOf(XElement element)
+    {
+        if (element.Name.LocalName is not ("path" or "line") || element.Attribute("stroke")?.Value is not { } stroke) return null;
+        foreach (var (colour, dash) in dashes)
+        {
+            if (stroke.Equals(colour.ToHex(), StringComparison.OrdinalIgnoreCase)) return dash;
+        }
+        return null;
     }
 
     private static void Tidy(XAttribute attribute, string id, bool themed)
