@@ -75,12 +75,13 @@ public sealed partial class PlotImage
         svg.Attributes().Where(a => a.IsNamespaceDeclaration && a.Value != Svg.NamespaceName).Remove();
         svg.SetAttributeValue("viewBox", string.Create(CultureInfo.InvariantCulture, $"0 0 {Width} {Height}"));
         svg.SetAttributeValue("role", "img");
-        svg.SetAttributeValue("aria-label", description);
+        svg.SetAttributeValue("aria-label", HtmlWriter.Clean(description));
+        RenumberIds(svg, id);
 
         foreach (var element in svg.Descendants().ToList())
         {
             if (DashOf(element) is { Intervals.Length: > 0 } dash) element.SetAttributeValue("stroke-dasharray", string.Join(' ', dash.Intervals.Select(i => Number(i))));
-            foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, id, themed);
+            foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, themed);
             if (element.Name.LocalName != "text") continue;
             element.Value = element.Value.Trim();
             if (element.Attribute("fill") is null) element.SetAttributeValue("fill", Paint(PlotStyle.Ink.ToHex(), themed));
@@ -91,9 +92,21 @@ public sealed partial class PlotImage
             svg.Add(new XElement(Svg + "circle",
                 new XAttribute("class", "hint"),
                 new XAttribute("cx", Number(at.X)), new XAttribute("cy", Number(at.Y)), new XAttribute("r", "9"), new XAttribute("fill", "transparent"),
-                new XElement(Svg + "title", hint.Text)));
+                new XElement(Svg + "title", string.Join('\n', hint.Text.Split('\n').Select(HtmlWriter.Clean)))));
         }
         return svg;
+    }
+
+    // Skia numbers clip paths through the whole process: several plots on one page would be fine, but no two runs would write the same file.
+    private static void RenumberIds(XElement svg, string id)
+    {
+        var names = new Dictionary<string, string>();
+        foreach (var attribute in svg.Descendants().Attributes("id")) attribute.Value = names[attribute.Value] = $"{id}-{names.Count + 1}";
+        foreach (var attribute in svg.Descendants().Attributes("clip-path"))
+        {
+            var old = attribute.Value["url(#".Length..^1];
+            attribute.Value = $"url(#{names[old]})";
+        }
     }
 
     // Skia's SVG knows no dashes: it draws some lines solid, cuts others into slivers, and says so on the error stream. So the plot is drawn solid for SVG,
@@ -119,18 +132,12 @@ public sealed partial class PlotImage
         return null;
     }
 
-    private static void Tidy(XAttribute attribute, string id, bool themed)
+    private static void Tidy(XAttribute attribute, bool themed)
     {
         switch (attribute.Name.LocalName)
         {
             case "fill" or "stroke":
                 attribute.Value = Paint(attribute.Value, themed);
-                break;
-            case "id":
-                attribute.Value = id + "-" + attribute.Value;
-                break;
-            case "clip-path":
-                attribute.Value = attribute.Value.Replace("url(#", "url(#" + id + "-", StringComparison.Ordinal);
                 break;
             case "font-family":
                 attribute.Value = $"{PlotFonts.Name}, Arial, Helvetica, sans-serif";

@@ -79,7 +79,7 @@ public static class Plots
     }
 
     /// <summary>Lines over epochs (or whatever <paramref name="xLabel"/> says). Long curves are averaged down to a few hundred points.</summary>
-    /// <param name="curves">The lines; those without a finite value are left out.</param>
+    /// <param name="curves">The lines; those without a finite value are left out. Names are drawn in Liberation Sans: Latin, Greek, Cyrillic, Hebrew.</param>
     /// <param name="yLabel">Label of the vertical axis, with its unit.</param>
     /// <param name="xLabel">Label of the horizontal axis.</param>
     /// <param name="percent">Values are shares in [0, 1], shown in per cent.</param>
@@ -94,7 +94,7 @@ public static class Plots
             if (curve.X.Count != curve.Y.Count)
                 throw new BayouException($"The curve '{curve.Name}' has {curve.X.Count} positions and {curve.Y.Count} values. Give one value for each position.");
         }
-        var shown = curves.Select(c => (c.Name, Points: Thin(c, percent ? 100 : 1))).Where(c => c.Points.Any(IsDrawable)).ToList();
+        var shown = curves.Select(c => (Name: HtmlWriter.Clean(c.Name), Points: Thin(c, percent ? 100 : 1))).Where(c => c.Points.Any(IsDrawable)).ToList();
         if (shown.Count == 0) throw new BayouException($"The plot of {yLabel} has nothing to show: no curve has a finite value.");
 
         var plot = PlotStyle.NewPlot(xLabel, yLabel);

@@ -136,7 +136,7 @@ public sealed class ReportTests
 
     [Fact]
     public void AnyNameKeepsThePageWellFormed() =>
-        Gen.String.Sample(name => Parse(FitReport.Render(Hostile(name))).Descendants("h1").Count() == 1, iter: 20);
+        Gen.String.Sample(name => Parse(FitReport.Render(Hostile(name))).Descendants("h1").Count() == 1, iter: 6);
 
     [Fact]
     public void EscapingIsUndoneByAnyReader() =>
@@ -175,7 +175,8 @@ public sealed class ReportTests
         var back = FitReportData.FromJson(full.ToJson());
         Assert.Equal(FitReport.Render(full), FitReport.Render(back));
         Assert.Equal(full.ToJson(), back.ToJson());
-        Assert.True(full.WithoutPictures().ToJson().Length < full.ToJson().Length / 2);
+        Assert.Contains("\"png\"", full.ToJson());
+        Assert.DoesNotContain("\"png\"", full.WithoutPictures().ToJson());
         Assert.Throws<BayouException>(() => FitReportData.FromJson("{ \"dataset\": 1"));
         Assert.Throws<BayouException>(() => FitReportData.FromJson("{}"));
         Assert.Throws<BayouException>(() => FitReportData.FromJson("null"));
@@ -225,6 +226,7 @@ public sealed class ReportTests
     [InlineData(0.31249, "0.312 ms")]
     [InlineData(9.994, "9.99 ms")]
     [InlineData(123.4, "123 ms")]
+    [InlineData(9.996, "10.0 ms")]
     [InlineData(double.NaN, "–")]
     public void MillisecondsHaveThreeFigures(double ms, string expected) => Assert.Equal(expected, Units.Milliseconds(ms).Replace('\u00A0', ' '));
 
@@ -256,7 +258,7 @@ public sealed class ReportTests
             },
             Candidates = full.Candidates.Take(2).Select((c, i) => c with { Name = name + i, Description = name, Reason = name }).ToList(),
             Rounds = [new ReportRound(name, name, [new ReportTrial(name, 0.5, 1, 2, true, name)])],
-            Training = new ReportTraining { Recipe = [new ReportFact(name, name)] },
+            Training = new ReportTraining { Recipe = [new ReportFact(name, name)], Loss = [new ReportCurve(name, [1, 2], [3, 4])] },
             Mistakes = [full.Mistakes[0] with { Name = name }],
             Layers = [new ReportLayer { Name = name, Op = name, Output = name, Form = name }],
             Quantisation = full.Quantisation! with { Description = name, AccuracyOn = name, SensitivityUnit = name, Layers = [new ReportSensitivity(name, 1, true, name)] },
