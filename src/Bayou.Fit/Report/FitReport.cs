@@ -51,11 +51,16 @@ public static class FitReport
         page.Add($"<meta name=\"generator\" content=\"Bayou {typeof(FitReport).Assembly.GetName().Version?.ToString(3)}\"/>");
         page.Add($"<link rel=\"icon\" href=\"data:,\"/><title>{data.Dataset} · Bayou fit report</title>");
         page.Add($"<style>{new Html("\n" + Asset("report.css"))}</style></head><body>");
-        page.Add($"<div class=\"page\">");
+        page.Add($"<div class=\"page head\">");
         OverviewSection.WriteHeader(page, data);
-        page.Add($"</div><nav aria-label=\"Sections\"><div>");
-        foreach (var (id, title) in sections) page.Add($"<a href=\"#{id}\">{title}</a>");
-        page.Add($"</div></nav><main class=\"page\">");
+        page.Add($"</div>");
+        if (sections.Count > 0)
+        {
+            page.Add($"<nav aria-label=\"Sections\"><div>");
+            foreach (var (id, title) in sections) page.Add($"<a href=\"#{id}\">{title}</a>");
+            page.Add($"</div></nav>");
+        }
+        page.Add($"<main class=\"page\">");
         page.Add(new Html(body.ToString()));
         page.Add($"</main><script>{new Html("\n" + script)}</script></body></html>");
         return page.ToString();

@@ -45,28 +45,29 @@ internal sealed class HtmlWriter
         return new Html(string.Format(CultureInfo.InvariantCulture, markup.Format, values));
     }
 
-    /// <summary>
-    /// Text made safe for element content and quoted attributes. Characters that no page may contain (controls, halves of a surrogate pair) become U+FFFD.
-    /// </summary>
-    public static string Escape(string? value)
+    /// <summary>Text made safe for element content and quoted attributes.</summary>
+    public static string Escape(string? value) => Clean(value)
+        .Replace("&", "&amp;", StringComparison.Ordinal)
+        .Replace("<", "&lt;", StringComparison.Ordinal)
+        .Replace(">", "&gt;", StringComparison.Ordinal)
+        .Replace("\"", "&quot;", StringComparison.Ordinal)
+        .Replace("'", "&#39;", StringComparison.Ordinal);
+
+    /// <summary>Text without the characters that no page may contain (controls, halves of a surrogate pair): they become U+FFFD, line breaks and tabs spaces.</summary>
+    public static string Clean(string? value)
     {
         if (string.IsNullOrEmpty(value)) return "";
-        var safe = new StringBuilder(value.Length + 16);
+        var clean = new StringBuilder(value.Length);
         foreach (var rune in value.EnumerateRunes())        // a lone surrogate arrives as U+FFFD
         {
-            switch (rune.Value)
+            clean.Append(rune.Value switch
             {
-                case '&': safe.Append("&amp;"); break;
-                case '<': safe.Append("&lt;"); break;
-                case '>': safe.Append("&gt;"); break;
-                case '"': safe.Append("&quot;"); break;
-                case '\'': safe.Append("&#39;"); break;
-                case '\t' or '\n' or '\r': safe.Append(' '); break;
-                case < 0x20 or (>= 0x7F and < 0xA0) or 0xFFFE or 0xFFFF: safe.Append('\uFFFD'); break;
-                default: safe.Append(rune.ToString()); break;
-            }
+                '\t' or '\n' or '\r' => " ",
+                < 0x20 or (>= 0x7F and < 0xA0) or 0xFFFE or 0xFFFF => "\uFFFD",
+                _ => rune.ToString(),
+            });
         }
-        return safe.ToString();
+        return clean.ToString();
     }
 
     /// <summary>Receives the parts of an interpolated string.</summary>

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Bayou.Fit;
 
 /// <summary>Where the shipped graph spends its work.</summary>
@@ -16,7 +18,7 @@ internal static class LayerSection
         page.Add($"<div class=\"scroll tall\"><table class=\"sortable\"><thead><tr><th>Layer</th><th>Output</th><th>Form</th><th class=\"n\">Params</th>");
         page.Add($"<th class=\"n\">MACs</th><th></th>");
         if (hasAce) page.Add($"<th class=\"n\">ACE</th>");
-        if (hasTime) page.Add($"<th class=\"n\">Latency</th><th></th>");
+        if (hasTime) page.Add($"<th class=\"n\">Latency (µs)</th><th></th>");
         page.Add($"</tr></thead><tbody>");
         foreach (var layer in data.Layers)
         {
@@ -28,7 +30,7 @@ internal static class LayerSection
             if (hasAce) page.Add(PageParts.Cell(layer.Ace, Units.Count(layer.Ace)));
             if (hasTime)
             {
-                page.Add(PageParts.Cell(layer.LatencyMs, Units.Milliseconds(layer.LatencyMs)));
+                page.Add(PageParts.Cell(layer.LatencyMs, layer.LatencyMs is { } ms && double.IsFinite(ms) ? (1000 * ms).ToString("F1", CultureInfo.InvariantCulture) : Units.Missing));
                 page.Add(PageParts.Bar(time > 0 ? (layer.LatencyMs ?? 0) / time : 0));
             }
             page.Add($"</tr>");

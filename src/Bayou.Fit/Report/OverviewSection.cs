@@ -55,13 +55,13 @@ internal static class OverviewSection
         if (verdict.TestPictures is > 0 and var n)
         {
             var (low, high) = Wilson(verdict.Accuracy!.Value, n);
-            parts.Add(FormattableString.Invariant($"{Units.Exact(n)} pictures, 95 % interval {100 * low:0.0} to {100 * high:0.0}"));
+            parts.Add(FormattableString.Invariant($"{Units.Exact(n)} pictures, 95\u00A0% interval {100 * low:0.0} to {100 * high:0.0}"));
         }
         if (verdict.AccuracyTop5 is { } five) parts.Add($"top 5: {Units.Percent(five)}");
         return string.Join("; ", parts);
     }
 
-    /// <summary>Wilson's 95 % interval of a share measured on <paramref name="n"/> pictures.</summary>
+    /// <summary>Wilson's 95\u00A0% interval of a share measured on <paramref name="n"/> pictures.</summary>
     internal static (double Low, double High) Wilson(double share, int n)
     {
         const double z = 1.959964;

@@ -18,11 +18,15 @@ public sealed partial class PlotImage
     private readonly Plot plot;
     private readonly string description;
     private readonly IReadOnlyList<PlotHint> hints;
+    private readonly IReadOnlyList<(Color Colour, LinePattern Dash)> dashes;
 
-    internal PlotImage(Plot plot, int width, int height, string description, IReadOnlyList<PlotHint>? hints = null)
+    /// <summary>Takes a plot whose lines are all solid; <paramref name="dashes"/> says which colours are to be dashed.</summary>
+    internal PlotImage(
+        Plot plot, int width, int height, string description, IReadOnlyList<(Color Colour, LinePattern Dash)> dashes, IReadOnlyList<PlotHint>? hints = null)
     {
         this.plot = plot;
         this.description = description;
+        this.dashes = dashes;
         this.hints = hints ?? [];
         Width = width;
         Height = height;
@@ -42,12 +46,14 @@ public sealed partial class PlotImage
     {
         plot.FigureBackground.Color = PlotStyle.Paper;
         plot.ScaleFactor = scale;
+        SetDashes(on: true);
         try
         {
             return plot.GetImage((int)Math.Round(Width * scale), (int)Math.Round(Height * scale)).GetImageBytes(ImageFormat.Png);
         }
         finally
         {
+            SetDashes(on: false);
             plot.ScaleFactor = 1;
         }
     }
@@ -69,11 +75,13 @@ public sealed partial class PlotImage
         svg.Attributes().Where(a => a.IsNamespaceDeclaration && a.Value != Svg.NamespaceName).Remove();
         svg.SetAttributeValue("viewBox", string.Create(CultureInfo.InvariantCulture, $"0 0 {Width} {Height}"));
         svg.SetAttributeValue("role", "img");
-        svg.SetAttributeValue("aria-label", description);
+        svg.SetAttributeValue("aria-label", HtmlWriter.Clean(description));
+        RenumberIds(svg, id);
 
         foreach (var element in svg.Descendants().ToList())
         {
-            foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, id, themed);
+            if (DashOf(element) is { Intervals.Length: > 0 } dash) element.SetAttributeValue("stroke-dasharray", string.Join(' ', dash.Intervals.Select(i => Number(i))));
+            foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, themed);
             if (element.Name.LocalName != "text") continue;
             element.Value = element.Value.Trim();
             if (element.Attribute("fill") is null) element.SetAttributeValue("fill", Paint(PlotStyle.Ink.ToHex(), themed));
@@ -84,23 +92,52 @@ public sealed partial class PlotImage
             svg.Add(new XElement(Svg + "circle",
                 new XAttribute("class", "hint"),
                 new XAttribute("cx", Number(at.X)), new XAttribute("cy", Number(at.Y)), new XAttribute("r", "9"), new XAttribute("fill", "transparent"),
-                new XElement(Svg + "title", hint.Text)));
+                new XElement(Svg + "title", string.Join('\n', hint.Text.Split('\n').Select(HtmlWriter.Clean)))));
         }
         return svg;
     }
 
-    private static void Tidy(XAttribute attribute, string id, bool themed)
+    // Skia numbers clip paths through the whole process: several plots on one page would be fine, but no two runs would write the same file.
+    private static void RenumberIds(XElement svg, string id)
+    {
+        var names = new Dictionary<string, string>();
+        foreach (var attribute in svg.Descendants().Attributes("id")) attribute.Value = names[attribute.Value] = $"{id}-{names.Count + 1}";
+        foreach (var attribute in svg.Descendants().Attributes("clip-path"))
+        {
+            var old = attribute.Value["url(#".Length..^1];
+            attribute.Value = $"url(#{names[old]})";
+        }
+    }
+
+    // Skia's SVG knows no dashes: it draws some lines solid, cuts others into slivers, and says so on the error stream. So the plot is drawn solid for SVG,
+    // where the dash is an attribute, and dashed for PNG.
+    private void SetDashes(bool on)
+    {
+        foreach (var line in plot.GetPlottables().OfType<IHasLine>())
+        {
+            foreach (var (colour, dash) in dashes)
+            {
+                if (line.LineColor == colour) line.LinePattern = on ? dash : LinePattern.Solid;
+            }
+        }
+    }
+
+    private LinePattern? DashOf(XElement element)
+    {
+        if (element.Name.LocalName is not ("path" or "line") || element.Attribute("stroke")?.Value is not { } stroke) return null;
+        foreach (var (colour, dash) in dashes)
+        {
+            if (stroke.Equals(colour.ToHex(), StringComparison.OrdinalIgnoreCase)) return dash;
+        }
+        return null;
+    }
+
+    private static void Tidy(XAttribute attribute, bool themed)
     {
         switch (attribute.Name.LocalName)
         {
             case "fill" or "stroke":
                 attribute.Value = Paint(attribute.Value, themed);
-                break;
-            case "id":
-                attribute.Value = id + "-" + attribute.Value;
-                break;
-            case "clip-path":
-                attribute.Value = attribute.Value.Replace("url(#", "url(#" + id + "-", StringComparison.Ordinal);
                 break;
             case "font-family":
                 attribute.Value = $"{PlotFonts.Name}, Arial, Helvetica, sans-serif";

@@ -29,9 +29,12 @@ internal static class PlotStyle
     /// <summary>Colours of lines, in order.</summary>
     public static readonly IReadOnlyList<Color> Lines = [Blue, Orange, Green, Purple, Red, Sky];
 
-    /// <summary>Dashes of lines, in order: the second cue.</summary>
-    public static readonly IReadOnlyList<LinePattern> Dashes =
-        [LinePattern.Solid, LinePattern.DenselyDashed, LinePattern.Dotted, LinePattern.Dashed, LinePattern.Solid, LinePattern.DenselyDashed];
+    /// <summary>The dash of each line's colour: the second cue.</summary>
+    public static readonly IReadOnlyList<(Color Colour, LinePattern Dash)> LineDashes =
+    [
+        (Blue, LinePattern.Solid), (Orange, LinePattern.DenselyDashed), (Green, LinePattern.Dotted), (Purple, LinePattern.Dashed), (Red, LinePattern.Solid),
+        (Sky, LinePattern.DenselyDashed),
+    ];
 
     /// <summary>An empty plot with the style on.</summary>
     public static Plot NewPlot(string xLabel, string yLabel)

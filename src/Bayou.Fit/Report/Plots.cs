@@ -75,11 +75,11 @@ public static class Plots
         var hints = shown.Select(p => new PlotHint(new Coordinates(X(p.LatencyMs), Y(p)), Hint(p))).ToList();
         var over = shown.Count(p => !p.MeetsBudget);
         return new PlotImage(plot, width, height,
-            $"Accuracy over latency of {shown.Count} models and forms, {over} of them over budget{(budget is { } ms ? $", budget {Units.Of(ReportQuantity.Latency, ms)}" : "")}.", hints);
+            $"Accuracy over latency of {shown.Count} models and forms, {over} of them over budget{(budget is { } ms ? $", budget {Units.Of(ReportQuantity.Latency, ms)}" : "")}.", [(PlotStyle.Red, LinePattern.DenselyDashed)], hints);
     }
 
     /// <summary>Lines over epochs (or whatever <paramref name="xLabel"/> says). Long curves are averaged down to a few hundred points.</summary>
-    /// <param name="curves">The lines; those without a finite value are left out.</param>
+    /// <param name="curves">The lines; those without a finite value are left out. Names are drawn in Liberation Sans: Latin, Greek, Cyrillic, Hebrew.</param>
     /// <param name="yLabel">Label of the vertical axis, with its unit.</param>
     /// <param name="xLabel">Label of the horizontal axis.</param>
     /// <param name="percent">Values are shares in [0, 1], shown in per cent.</param>
@@ -94,7 +94,7 @@ public static class Plots
             if (curve.X.Count != curve.Y.Count)
                 throw new BayouException($"The curve '{curve.Name}' has {curve.X.Count} positions and {curve.Y.Count} values. Give one value for each position.");
         }
-        var shown = curves.Select(c => (c.Name, Points: Thin(c, percent ? 100 : 1))).Where(c => c.Points.Any(IsDrawable)).ToList();
+        var shown = curves.Select(c => (Name: HtmlWriter.Clean(c.Name), Points: Thin(c, percent ? 100 : 1))).Where(c => c.Points.Any(IsDrawable)).ToList();
         if (shown.Count == 0) throw new BayouException($"The plot of {yLabel} has nothing to show: no curve has a finite value.");
 
         var plot = PlotStyle.NewPlot(xLabel, yLabel);
@@ -107,7 +107,6 @@ public static class Plots
             {
                 var line = plot.Add.ScatterLine(piece, colour);
                 line.LineWidth = 2;
-                line.LinePattern = PlotStyle.Dashes[i % PlotStyle.Dashes.Count];
                 line.LegendText = legend;
                 legend = "";        // the gaps of one curve are not curves of their own
                 if (piece.Length <= 12) plot.Add.Markers(piece, MarkerShape.FilledCircle, 6, colour);
@@ -117,10 +116,11 @@ public static class Plots
         var (left, right) = Padded(drawn.Min(p => p.X), drawn.Max(p => p.X), 0.02);
         var (low, high) = Padded(drawn.Min(p => p.Y), drawn.Max(p => p.Y), 0.08);
         plot.Axes.SetLimits(left, right, low, high);
-        plot.Axes.Bottom.TickGenerator = new NumericAutomatic { TargetTickCount = Math.Max(3, width / 90), LabelFormatter = Short };
+        plot.Axes.Bottom.TickGenerator =
+            new NumericAutomatic { TargetTickCount = Math.Max(3, width / 90), LabelFormatter = Short, IntegerTicksOnly = right - left >= 3 };
         plot.Axes.Left.TickGenerator = new NumericAutomatic { TargetTickCount = Math.Max(3, height / 60), LabelFormatter = Short };
         PlotStyle.AddLegend(plot);
-        return new PlotImage(plot, width, height, $"{yLabel} over {xLabel}: {string.Join(", ", shown.Select(c => c.Name))}.");
+        return new PlotImage(plot, width, height, $"{yLabel} over {xLabel}: {string.Join(", ", shown.Select(c => c.Name))}.", PlotStyle.LineDashes);
     }
 
     // Limits of the accuracy axis (%) and the height of the lane for untrained points, which exists only if there are any.
@@ -128,6 +128,7 @@ public static class Plots
     {
         var measured = points.Select(Measured).OfType<double>().Select(a => 100 * a).ToList();
         var (low, high) = measured.Count == 0 ? (0, 1) : Padded(measured.Min(), measured.Max(), 0.14);
+        high += 0.1 * (high - low);     // room for the words above the best
         if (measured.Count == points.Count) return (low, high, low);
         var lane = low - 0.04 * (high - low);
         return (lane - 0.1 * (high - low), high, lane);
@@ -167,7 +168,7 @@ public static class Plots
     {
         var beyond = plot.Add.HorizontalSpan(x, right + (right - x) + 1, PlotStyle.Red.WithAlpha(0.07));
         beyond.LineStyle.Width = 0;
-        var line = plot.Add.VerticalLine(x, 2, PlotStyle.Red, LinePattern.DenselyDashed);
+        var line = plot.Add.VerticalLine(x, 2, PlotStyle.Red);
         line.LegendText = "";
         var label = plot.Add.Text($"budget {Units.Of(ReportQuantity.Latency, budget)}", x, high);
         Style(label, PlotStyle.Red);
@@ -196,7 +197,7 @@ public static class Plots
         markers.LegendText = meetsBudget ? form : $"{form}, over budget";
     }
 
-    // The ring goes around every form of the model; the word stands beside the most accurate one only.
+    // The ring goes around every form of the model; the word stands beside its best form within the budget only.
     private static void AddRings(
         Plot plot, List<AccuracyLatencyPoint> points, ReportRole role, string word, Color colour, Func<double, double> x, Func<AccuracyLatencyPoint, double> y)
     {
@@ -206,7 +207,7 @@ public static class Plots
         rings.MarkerStyle.LineColor = colour;
         rings.MarkerStyle.LineWidth = 2.2f;
 
-        var best = marked.MaxBy(p => Measured(p) ?? -1)!;
+        var best = marked.MaxBy(p => (p.MeetsBudget, Measured(p) ?? -1))!;
         var label = plot.Add.Text(word, x(best.LatencyMs), y(best));
         Style(label, colour);
         var limits = plot.Axes.GetLimits();

@@ -65,8 +65,9 @@ internal static class Units
         var size = Math.Abs(value);
         if (size == 0) return "0";
         if (size is < 1e-3 or >= 1e6) return value.ToString("0.0#e-0", CultureInfo.InvariantCulture);
-        var digits = Math.Clamp(2 - (int)Math.Floor(Math.Log10(size)), 0, 6);
-        return Number(value, digits);
+        var exponent = (int)Math.Floor(Math.Log10(size));
+        if (size / Math.Pow(10, exponent) >= 9.995 - 1e-9) exponent++;     // 9.996 is printed as 10.0, not as 10.00
+        return Number(value, Math.Clamp(2 - exponent, 0, 6));
     }
 
     private static string Number(double value, int digits) => value.ToString("F" + digits, CultureInfo.InvariantCulture);
