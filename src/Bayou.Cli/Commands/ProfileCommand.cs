@@ -1,0 +1,85 @@
+using System.CommandLine;
+using Bayou.Core;
+using Bayou.Onnx;
+using Bayou.Search;
+using Spectre.Console;
+
+namespace Bayou.Cli;
+
+/// <summary>bayou profile MODEL: what it costs, layer by layer.</summary>
+internal static class ProfileCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("profile", """
+            Parameters, MACs, arithmetic effort and latency of a catalog model, in total and layer by layer. Latency: median at batch 1 through ONNX Runtime, fp32.
+
+            Examples:
+              bayou profile convnext_tiny
+              bayou profile convnext_ladder_k7 --size 32 --classes 10 --layers
+              bayou profile convnext_tiny --no-latency --json
+            """);
+        var model = new ModelArguments();
+        var layers = new Option<bool>("--layers") { Description = "show every layer, not only those with MACs" };
+        var noLatency = new Option<bool>("--no-latency") { Description = "count only" };
+        var (threads, json) = (Common.Threads(), Common.Json());
+        model.AddTo(command);
+        foreach (var option in (Option[])[layers, noLatency, threads, json]) command.Add(option);
+        command.SetAction(parsed =>
+        {
+            var count = Common.UseThreads(parsed.GetValue(threads));
+            var source = model.Open(parsed);
+            var graph = GraphPasses.Simplify(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            // Folding changes what runs, not what was published: totals are of the network as written.
+            var cost = Cost.Of(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            LatencyMeasurement? latency = null;
+            var perNode = new Dictionary<string, double>();
+            if (!parsed.GetValue(noLatency)) (latency, perNode) = Time(graph, count);
+            Print(source, cost, Cost.Of(graph), latency, perNode, parsed.GetValue(layers), parsed.GetValue(json), count);
+            return 0;
+        });
+        return command;
+    }
+
+    private static (LatencyMeasurement, Dictionary<string, double>) Time(Graph graph, int threads)
+    {
+        var path = Path.Combine(Path.GetTempPath(), $"bayou-profile-{Guid.NewGuid():N}.onnx");
+        try
+        {
+            OnnxWriter.Write(graph, path, new OnnxOptions { Verify = false });
+            var options = new OnnxRunnerOptions { Threads = threads };
+            using var runner = new OnnxRunner(path, options);
+            var latency = runner.MeasureLatency();
+            return (latency, OnnxProfile.PerNodeLatency(path, options).GroupBy(n => n.Node).ToDictionary(g => g.Key, g => g.Sum(n => n.Microseconds) / 1000));
+        }
+        finally
+        {
+            foreach (var file in (string[])[path, path + ".data"]) File.Delete(file);
+        }
+    }
+
+    private static void Print(ModelSource source, Cost total, Cost shipped, LatencyMeasurement? latency, Dictionary<string, double> perNode, bool all, bool json, int threads)
+    {
+        if (json)
+        {
+            Common.PrintJson(new
+            {
+                model = source.Name, input = new[] { 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size }, @params = total.Parameters, macs = total.Macs,
+                aceFp32 = total.Ace(NumberFormat.Fp32), aceInt8 = total.Ace(NumberFormat.Int8), bytesMovedFp32 = total.BytesMoved(NumberFormat.Fp32), latencyP50Ms = latency?.P50, threads,
+                layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
+            });
+            return;
+        }
+        var table = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn("op");
+        foreach (var column in (string[])["parameters", "MACs", "% MACs", "latency ms"]) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (var n in shipped.Nodes.Where(n => all || n.Macs > 0))
+        {
+            table.AddRow(Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / total.Macs:0.0}",
+                perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : "");
+        }
+        AnsiConsole.Write(table);
+        AnsiConsole.MarkupLineInterpolated($"[bold]{source.Name}[/] at {source.Preprocessing.Channels} x {source.Preprocessing.Size} x {source.Preprocessing.Size}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
+        AnsiConsole.MarkupLineInterpolated($"ACE {Budget.Si(total.Ace(NumberFormat.Fp32))} in fp32, {Budget.Si(total.Ace(NumberFormat.Bf16))} in bf16, {Budget.Si(total.Ace(NumberFormat.Int8))} in int8; {Budget.Si(total.BytesMoved(NumberFormat.Fp32))}B moved if nothing is fused");
+        if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads; layers of a fused kernel are listed under one of them");
+    }
+}

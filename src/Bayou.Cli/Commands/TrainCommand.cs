@@ -1,0 +1,106 @@
+using System.CommandLine;
+using Bayou.Core;
+using Bayou.Data;
+using Bayou.Fit;
+using Bayou.Images;
+using Bayou.Onnx;
+using Bayou.Train;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Bayou.Cli;
+
+/// <summary>bayou train MODEL DATA: one catalog model.</summary>
+internal static class TrainCommand
+{
+    public static Command Create()
+    {
+        var command = new Command("train", """
+            Trains one catalog model on a folder, .zip or built-in data set; writes model.safetensors, model.onnx and TensorBoard events into the run folder.
+
+            Examples:
+              bayou train convnext_tiny photos/ --epochs 30 --size 128
+              bayou train convnext_tiny photos/ --weights convnext_tiny_1k_224_ema.pth --classes 1000
+              bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7
+              bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7 --resume
+            """);
+        var model = new ModelArguments();
+        var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
+        var epochs = new Option<int>("--epochs") { Description = "passes over the training part", DefaultValueFactory = _ => 10 };
+        var output = new Option<string?>("--out") { Description = "run folder; default runs/train-MODEL-TIME" };
+        var resume = new Option<bool>("--resume") { Description = "go on from the checkpoint in --out; ends with bit-identical weights" };
+        var recipe = new RecipeOptions();
+        var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
+        model.AddTo(command);
+        command.Add(data);
+        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, seed, threads, json]) command.Add(option);
+        command.SetAction((parsed, cancel) =>
+        {
+            Common.UseThreads(parsed.GetValue(threads));
+            var name = parsed.GetValue(model.Model)!;
+            var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
+            var resuming = parsed.GetValue(resume);
+            if (!resuming && File.Exists(Path.Combine(folder, "checkpoint.safetensors"))) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
+            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, recipe, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, progress, cancel));
+            if (parsed.GetValue(json)) Common.PrintJson(result);
+            else Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
+            return Task.FromResult(0);
+        });
+        return command;
+    }
+
+    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs);
+
+    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, RecipeOptions recipeOptions, int epochs, int seed, bool resume, IFitProgress progress, CancellationToken cancel)
+    {
+        progress.Stage("Data");
+        var splits = DataSplits.Open(data, new SplitOptions { Seed = seed });
+        var report = DataCheck.Run(splits, new DataCheckOptions { Cancellation = cancel, FindDuplicates = false, Progress = (done, all) => progress.Status((double)done / all, $"checking {done} of {all} pictures") });
+        foreach (var u in report.Unreadable.Take(5)) progress.Line($"  unreadable, skipped: {u.Id}: {u.Reason}");
+        splits = splits.Without(report);
+        var entry = Catalog.Models.Find(name);
+        var channels = parsed.GetValue(model.Channels) ?? (report.Colour > 0 ? 3 : 1);
+        var side = Math.Min(report.Width?.Median ?? entry.InputSize, report.Height?.Median ?? entry.InputSize);
+        var preprocessing = Preprocessing.For(parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side)), channels);
+        var recipe = recipeOptions.Apply(FitRecipe.For(epochs, splits.Train.Count, 128), parsed);
+
+        progress.Stage("Training");
+        manual_seed(seed);
+        using var network = entry.Create(new ModelOptions(splits.Classes.Count, channels, recipe.DropPath, recipe.LayerScale));
+        if (parsed.GetValue(model.Weights) is { } weights) network.LoadBody(weights, progress.Line);
+        var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
+        var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));
+        using var result = Trainer.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
+        {
+            RunFolder = folder,
+            Resume = resume,
+            Seed = seed,
+            Cancellation = cancel,
+            CheckpointEvery = 500,
+            Note = progress.Line,
+            Progress = p => progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {p.Eta:h\\:mm\\:ss} left"),
+            EpochDone = e => progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s"),
+        });
+        if (result.Outcome == TrainOutcome.Cancelled) throw new OperationCanceledException(cancel);
+        result.OrThrow().UseBest(network);
+
+        progress.Stage("Test and export");
+        var test = Evaluator.Evaluate(network, new LoaderSource(new ImageLoader(splits.Test, 100, new LoaderOptions { Preprocessing = preprocessing })), cancel);
+        var metadata = OnnxClassifier.Metadata(preprocessing, splits.Classes, name);
+        network.Save(Path.Combine(folder, "model.safetensors"), metadata);
+        var graph = Capture.Trace(network, 1, channels, preprocessing.Size, preprocessing.Size);
+        OnnxWriter.Write(GraphPasses.Simplify(graph), Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
+        var cost = Cost.Of(graph);
+        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs);
+    }
+
+    // Fine-tuning: a head for other classes stays fresh, everything else must fit.
+    private static void LoadBody(this Layer network, string path, Action<string> note)
+    {
+        using var file = WeightFile.Open(path);
+        var report = file.LoadInto(network, strict: false);
+        var bad = report.Missing.Concat(report.Unexpected).Where(k => !k.StartsWith("head.", StringComparison.Ordinal)).Concat(report.Mismatched.Where(m => !m.StartsWith("head.", StringComparison.Ordinal))).ToList();
+        if (bad.Count > 0) throw new BayouException($"'{path}' does not fit the network: {report}");
+        if (!report.Complete) note("the head has other classes: it starts fresh");
+    }
+}
