@@ -9,5 +9,6 @@ public static class ParityAdapters
         new ConvNextV1Adapter(),
         new ConvNextIsotropicAdapter(),
         new ConvNextLadderAdapter(),
+        new ConvNextTrainUtilsAdapter(),
     ];
 }
