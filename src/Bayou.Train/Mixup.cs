@@ -96,6 +96,7 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
     public static Tensor SmoothOneHot(Tensor labels, int classes, double smoothing)
     {
         var off = smoothing / classes;
-        return full(labels.shape[0], classes, off).scatter_(1, labels.unsqueeze(1), 1 - smoothing + off);
+        var count = labels.shape[0];
+        return full([count, classes], off, ScalarType.Float32).scatter_(1, labels.unsqueeze(1), full([count, 1], 1 - smoothing + off, ScalarType.Float32));
     }
 }

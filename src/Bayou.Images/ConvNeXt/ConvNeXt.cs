@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Train;
 using static Bayou.Core.Ops;
 using static TorchSharp.torch;
 
@@ -42,7 +43,7 @@ public sealed record ConvNeXtConfig
 /// ConvNeXt, "A ConvNet for the 2020s" (Liu et al., CVPR 2022, arXiv 2201.03545), section 2 and figure 4.
 /// [N, C, H, W] -> logits [N, classes]. State-dict keys are those of the official repository.
 /// </summary>
-public sealed class ConvNeXt : Layer, IFeatureNetwork
+public sealed class ConvNeXt : Layer, IFeatureNetwork, ILayerwise
 {
     private readonly LayerList<Sequential> downsample_layers;   // the stem, then LN + 2x2 stride 2 convolutions
     private readonly LayerList<Sequential> stages;

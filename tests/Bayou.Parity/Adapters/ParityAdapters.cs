@@ -11,5 +11,6 @@ public static class ParityAdapters
         new ConvNextLadderAdapter(),
         new MqbenchObserversAdapter(),
         new MqbenchReconstructionAdapter(),
+        new ConvNextTrainUtilsAdapter(),
     ];
 }

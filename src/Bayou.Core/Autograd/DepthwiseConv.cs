@@ -1,0 +1,89 @@
+using Bayou.Kernels;
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>
+/// Depthwise convolution through Bayou's own kernels, differentiable: stride 1, odd kernel, "same" zero padding, float32 on the CPU, channels-last memory.
+/// <see cref="Conv2dOp"/> takes it where <see cref="Suits"/> says so; networks do not call it.
+/// </summary>
+public static unsafe class DepthwiseConv
+{
+    /// <summary>Whether this convolution is one for the kernels, by its form and by what was measured.</summary>
+    internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
+    {
+        if (op.Groups <= 1 || x.dim() != 4 || weight.dim() != 4) return false;
+        var (w, s) = (weight.shape, x.shape);
+        if (w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || w[2] % 2 == 0 || w[3] % 2 == 0) return false;
+        if (op.Stride != One || op.Dilation != One || op.Padding[0] != w[2] / 2 || op.Padding[1] != w[3] / 2) return false;
+        if (!Plain(x) || !Plain(weight) || (bias is not null && !Plain(bias)) || x.numel() == 0) return false;
+        return Faster(s, w) && x.permute(0, 2, 3, 1).is_contiguous() && weight.is_contiguous();
+
+        static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
+    }
+
+    private static readonly Ints One = new(1, 1);
+
+    private static bool Faster(long[] x, long[] weight) => Math.Max(weight[2], weight[3]) is >= 3 and <= 11 && x[1] >= 8 && x[0] * x[1] * x[2] * x[3] < int.MaxValue;
+
+    /// <summary>The convolution.</summary>
+    /// <param name="x">[N, C, H, W], channels-last strided.</param>
+    /// <param name="weight">[C, 1, kh, kw], odd sides.</param>
+    /// <param name="bias">[C] or null.</param>
+    /// <returns>[N, C, H, W], channels-last strided.</returns>
+    public static Tensor Apply(Tensor x, Tensor weight, Tensor? bias)
+    {
+        var differentiable = is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
+        return differentiable ? DepthwiseConvFunction.apply(x, weight, bias!) : Forward(x, weight, bias);
+    }
+
+    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias)
+    {
+        var rows = x.permute(0, 2, 3, 1);
+        var y = empty(rows.shape);
+        DepthwiseKernel.Forward(TensorMemory.Floats(rows), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias), TensorMemory.Floats(y), Shape(x, weight));
+        return y.permute(0, 3, 1, 2);
+    }
+
+    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, bool needX, bool needWeight, bool needBias)
+    {
+        var rows = x.permute(0, 2, 3, 1);
+        var dy = gradient.permute(0, 2, 3, 1).contiguous();
+        var dx = needX ? empty(rows.shape) : null;
+        var dw = needWeight ? empty(weight.shape) : null;
+        var db = needBias ? empty(weight.shape[0]) : null;
+        DepthwiseKernel.Backward(
+            TensorMemory.Floats(rows), TensorMemory.Floats(weight), TensorMemory.Floats(dy),
+            dx is null ? null : TensorMemory.Floats(dx), dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), Shape(x, weight));
+        return (dx?.permute(0, 3, 1, 2), dw, db);
+    }
+
+    private static DepthwiseShape Shape(Tensor x, Tensor weight)
+    {
+        var (s, w) = (x.shape, weight.shape);
+        return new((int)s[0], (int)s[2], (int)s[3], (int)s[1], (int)w[2], (int)w[3]);
+    }
+}
+
+/// <summary>The autograd node of <see cref="DepthwiseConv"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
+internal sealed class DepthwiseConvFunction : autograd.SingleTensorFunction<DepthwiseConvFunction>
+{
+    public override string Name => nameof(DepthwiseConvFunction);
+
+    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    {
+        var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
+        ctx.save_for_backward([x, weight]);
+        ctx.save_data("needs", (x.requires_grad, weight.requires_grad, bias?.requires_grad == true));
+        return DepthwiseConv.Forward(x, weight, bias);
+    }
+
+    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    {
+        var saved = ctx.get_saved_variables();
+        var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
+        var (dx, dw, db) = DepthwiseConv.Backward(saved[0], saved[1], grad_output, x, weight, bias);
+        return [dx!, dw!, db!];
+    }
+}
