@@ -13,7 +13,7 @@ using static TorchSharp.torch;
 namespace Bayou.Fit;
 
 /// <summary>
-/// The main job: data and a budget go in; a model that was found, trained, shrunk, measured and exported comes out. <see cref="Run"/> reads straight down; every finished step is in
+/// The main job: data and a budget go in; a model that was found, trained, shrunk, measured and exported comes out. It reads straight down; every finished step is in
 /// the run store, so that a killed fit resumes without repeating one.
 /// </summary>
 public sealed class FitJob
