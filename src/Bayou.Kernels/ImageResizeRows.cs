@@ -88,7 +88,8 @@ internal static unsafe class ImageResizeRows
                     for (; k <= safe - 4; k += 4)
                     {
                         var four = Vector128.Shuffle(Vector128.Load(pixels + k * 3), spread);
-                        wide += Ints8(four) * Spread2(weights + k) + Ints8(Vector128.Shuffle(four.AsInt64(), Vector128.Create(1L, 1L)).AsByte()) * Spread2(weights + k + 2);
+                        var upper = Vector128.Shuffle(four.AsInt64(), Vector128.Create(1L, 1L)).AsByte();
+                        wide += Ints8(four) * Spread2(weights + k) + Ints8(upper) * Spread2(weights + k + 2);
                     }
                     sums = wide.GetLower() + wide.GetUpper();
                 }

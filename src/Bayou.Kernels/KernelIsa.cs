@@ -18,7 +18,9 @@ public enum KernelIsaLevel
     Vector512,
 }
 
-/// <summary>Which instruction set the kernels use: the widest this machine has. A kernel reads <see cref="Current"/> once, on entry, and hands it to its threads.</summary>
+/// <summary>
+/// Which instruction set the kernels use: the widest this machine has. A kernel reads <see cref="Current"/> once, on entry, and hands it to its threads.
+/// </summary>
 public static class KernelIsa
 {
     [ThreadStatic] private static int cap;      // 0: no cap; otherwise 1 + level

@@ -3,7 +3,9 @@ using Bayou.Core;
 
 namespace Bayou.Data;
 
-/// <summary>Files of a Debian package without installing it: apt-get download and dpkg -x into a folder of ours. No root, and nothing else on the system changes.</summary>
+/// <summary>
+/// Files of a Debian package without installing it: apt-get download and dpkg -x into a folder of ours. No root, and nothing else on the system changes.
+/// </summary>
 internal static class DebianPackage
 {
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
@@ -35,11 +37,18 @@ internal static class DebianPackage
         if (code != 0) throw new BayouException($"{package} cannot be unpacked ({LastLine(error)})");
     }
 
-    private static string LastLine(string text) => text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault(l => l.StartsWith('E')) ?? "no message";
+    private static string LastLine(string text) =>
+        text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).LastOrDefault(l => l.StartsWith('E')) ?? "no message";
 
     private static (int Code, string Error) Run(string program, string[] arguments, string folder, CancellationToken cancellation)
     {
-        var start = new ProcessStartInfo(program, arguments) { WorkingDirectory = folder, RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
+        var start = new ProcessStartInfo(program, arguments)
+        {
+            WorkingDirectory = folder,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+        };
         start.Environment["LC_ALL"] = "C";
         start.Environment["DEBIAN_FRONTEND"] = "noninteractive";
         using var process = Process.Start(start) ?? throw new BayouException($"{program} cannot be started");

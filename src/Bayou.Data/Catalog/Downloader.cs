@@ -9,7 +9,11 @@ namespace Bayou.Data;
 /// <param name="File">Name of the file.</param>
 /// <param name="Received">Bytes on disk, including those of an earlier, interrupted download.</param>
 /// <param name="Total">Bytes in all, when the server says so.</param>
-public readonly record struct DownloadProgress(string File, long Received, long? Total);
+public readonly record struct DownloadProgress(string File, long Received, long? Total)
+{
+    /// <summary>Part received, 0..1; null when the server does not say how much there is.</summary>
+    public double? Fraction => Total is > 0 ? Math.Min(1.0, (double)Received / Total.Value) : null;
+}
 
 /// <summary>Downloads a file: into NAME.part, continued where an earlier attempt stopped, checked, then renamed. A file of the final name is always whole.</summary>
 public static class Downloader
@@ -54,7 +58,8 @@ public static class Downloader
             if (!actual.Equals(md5, StringComparison.OrdinalIgnoreCase))
             {
                 File.Delete(part);
-                throw new BayouException($"{address}: the file that came is not the published one (MD5 {actual.ToLowerInvariant()}, expected {md5}). It was deleted; try again.");
+                throw new BayouException(
+                    $"{address}: the file that came is not the published one (MD5 {actual.ToLowerInvariant()}, expected {md5}). It was deleted; try again.");
             }
         }
         File.Move(part, path, overwrite: true);

@@ -31,12 +31,15 @@ public static class DataCheck
 
     /// <summary>Checks a folder or .zip as it lies there, without splitting it; one class only is a warning here, not an error.</summary>
     public static DataReport Run(ImageFolder folder, DataCheckOptions? options = null) =>
-        Run(folder.Name, "as it lies there", folder.Parts.Select(p => (p.ToString().ToLowerInvariant(), (IImageDataset)folder.Part(p))), folder.Skipped, folder.Warnings, options ?? new DataCheckOptions());
+        Run(
+            folder.Name, "as it lies there", folder.Parts.Select(p => (p.ToString().ToLowerInvariant(), (IImageDataset)folder.Part(p))),
+            folder.Skipped, folder.Warnings, options ?? new DataCheckOptions());
 
     private readonly record struct Finding(int Width, int Height, int Channels, string? Hash, string? Error);
 
     private static DataReport Run(
-        string name, string origin, IEnumerable<(string Part, IImageDataset Data)> parts, IReadOnlyList<SkippedFile> skipped, IReadOnlyList<string> known, DataCheckOptions options)
+        string name, string origin, IEnumerable<(string Part, IImageDataset Data)> parts,
+        IReadOnlyList<SkippedFile> skipped, IReadOnlyList<string> known, DataCheckOptions options)
     {
         var all = parts.Where(p => p.Data.Count > 0).ToArray();
         var total = all.Sum(p => p.Data.Count);
@@ -101,10 +104,14 @@ public static class DataCheck
         if (skipped.Count > 0) warnings.Add($"{skipped.Count} files are not used (no pictures, empty, or outside a class folder)");
         for (var c = 0; c < classes.Length; c++)
         {
-            if (first[c] == 0 && !known.Any(w => w.Contains($"'{classes[c]}'", StringComparison.Ordinal))) warnings.Add($"class '{classes[c]}' has no readable picture to train on");
+            if (first[c] == 0 && !known.Any(w => w.Contains($"'{classes[c]}'", StringComparison.Ordinal)))
+                warnings.Add($"class '{classes[c]}' has no readable picture to train on");
         }
         if (imbalance >= 10)
-            warnings.Add($"classes are unbalanced: '{classes[Array.IndexOf(first, first.Max())]}' has {first.Max()} pictures, '{classes[Array.IndexOf(first, first.Min())]}' {first.Min()}");
+        {
+            int most = Array.IndexOf(first, first.Max()), least = Array.IndexOf(first, first.Min());
+            warnings.Add($"classes are unbalanced: '{classes[most]}' has {first[most]} pictures, '{classes[least]}' {first[least]}");
+        }
         else if (first.Length > 0 && first.Max() > 0 && first.Where(n => n > 0).Min() < 10) warnings.Add("a class has fewer than 10 training pictures");
         if (leaked > 0) warnings.Add($"{leaked} pictures of val or test are exactly equal to training pictures: results will look better than they are");
         if (contradicting > 0) warnings.Add($"{contradicting} groups of exactly equal pictures carry different labels");

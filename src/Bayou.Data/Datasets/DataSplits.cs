@@ -94,7 +94,8 @@ public sealed record DataSplits(
         if (trainIndices.Length != all.Count) train = new Subset(all, trainIndices, $"{name} train");
         if (train.Count == 0 || (val.Count == 0 && valFraction > 0) || (test.Count == 0 && testFraction > 0))
             throw new BayouException(
-                $"{name}: {all.Count} pictures are too few to split ({train.Count} train, {val.Count} val, {test.Count} test). Add pictures, or train, val and test folders.");
+                $"{name}: {all.Count} pictures are too few to split ({train.Count} train, {val.Count} val, {test.Count} test). "
+                + "Add pictures, or train, val and test folders.");
         var origin = (valIndices.Length > 0, testIndices.Length > 0) switch
         {
             (true, true) => $"split by hash, seed {options.Seed}",
@@ -133,7 +134,8 @@ public sealed record DataSplits(
         var byClass = Enumerable.Range(0, data.Count).GroupBy(data.Label).OrderBy(g => g.Key);
         foreach (var group in byClass)
         {
-            var ranked = group.Select(i => (Index: i, Hash: StableHash.Of((ulong)(long)seed, data.Id(i)))).OrderBy(p => p.Hash).ThenBy(p => p.Index).Select(p => p.Index).ToArray();
+            var ranked = group.Select(i => (Index: i, Hash: StableHash.Of((ulong)(long)seed, data.Id(i))))
+                .OrderBy(p => p.Hash).ThenBy(p => p.Index).Select(p => p.Index).ToArray();
             var tests = Share(ranked.Length, testFraction);
             var vals = Share(ranked.Length, valFraction);
             // A small class keeps a picture to train on before it gives any away, to val before to test.

@@ -70,7 +70,8 @@ public sealed class IdxDataset : IImageDataset
             // Magic: two zero bytes, the type (8: unsigned byte), the number of dimensions. Then the dimensions.
             var magic = new byte[4];
             stream.ReadExactly(magic);
-            if (!magic.AsSpan().SequenceEqual((ReadOnlySpan<byte>)[0, 0, 8, (byte)rank])) throw new BayouException($"{path}: not an idx file of bytes with {rank} dimensions.");
+            if (!magic.AsSpan().SequenceEqual((ReadOnlySpan<byte>)[0, 0, 8, (byte)rank]))
+                throw new BayouException($"{path}: not an idx file of bytes with {rank} dimensions.");
             var header = new byte[4 * rank];
             stream.ReadExactly(header);
             var dims = new int[rank];

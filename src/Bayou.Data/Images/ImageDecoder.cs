@@ -11,7 +11,9 @@ namespace Bayou.Data;
 /// </summary>
 public static class ImageDecoder
 {
-    /// <summary>Pictures with more pixels than this are refused before any memory is taken for them (decompression bombs). Default 178,956,970, as PIL's error limit.</summary>
+    /// <summary>
+    /// Pictures with more pixels than this are refused before any memory is taken for them (decompression bombs). Default 178,956,970, as PIL's error limit.
+    /// </summary>
     public static long MaxPixels { get; set; } = 178_956_970;
 
     /// <summary>Files longer than this are refused, in bytes. Default 1 GB.</summary>
@@ -83,7 +85,8 @@ public static class ImageDecoder
         int width = codec.Info.Width, height = codec.Info.Height;
         if (width < 1 || height < 1) throw new BayouException($"{name}: the picture has no pixels ({width}x{height}).");
         if ((long)width * height > MaxPixels)
-            throw new BayouException($"{name}: {width}x{height} pixels are above the limit of {MaxPixels:N0} (a decompression bomb?). Scale it down, or raise ImageDecoder.MaxPixels.");
+            throw new BayouException(
+                $"{name}: {width}x{height} pixels are above the limit of {MaxPixels:N0} (a decompression bomb?). Scale it down, or raise ImageDecoder.MaxPixels.");
         return (width, height);
     }
 

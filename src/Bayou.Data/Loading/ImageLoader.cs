@@ -84,7 +84,8 @@ public sealed class ImageLoader
     {
         if (dataset.Count == 0) throw new BayouException($"{dataset.Name}: no pictures to load.");
         if (batchSize < 1) throw new BayouException($"A batch of {batchSize} pictures cannot be; at least 1.");
-        if (options.Workers < 0 || options.Prefetch < 1) throw new BayouException($"Loader: {options.Workers} workers, {options.Prefetch} batches ahead are out of range.");
+        if (options.Workers < 0 || options.Prefetch < 1)
+            throw new BayouException($"Loader: {options.Workers} workers, {options.Prefetch} batches ahead are out of range.");
         options.Preprocessing.Checked();
         if ((long)batchSize * options.Preprocessing.Length > Array.MaxLength)
             throw new BayouException($"A batch of {batchSize} pictures of {options.Preprocessing.Size} pixels is above 2 G values; take fewer.");

@@ -46,7 +46,9 @@ public sealed record Augmentation
     /// <summary>RandAugment, or null for none.</summary>
     public RandAugment? RandAugment { get; init; }
 
-    /// <summary>Strength of brightness, contrast and saturation jitter: factors 1 - s .. 1 + s; 0 for none. As in timm it is not used together with RandAugment.</summary>
+    /// <summary>
+    /// Strength of brightness, contrast and saturation jitter: factors 1 - s .. 1 + s; 0 for none. As in timm it is not used together with RandAugment.
+    /// </summary>
     public double ColorJitter { get; init; }
 
     /// <summary>Strength of hue jitter, 0..0.5; 0 for none.</summary>
@@ -188,8 +190,10 @@ public sealed record Augmentation
     internal void Checked()
     {
         if (!Enum.IsDefined(Crop)) throw new BayouException($"Augmentation: unknown crop {Crop}.");
-        if (!(ScaleMin > 0 && ScaleMin <= ScaleMax && ScaleMax <= 1)) throw new BayouException($"Augmentation: crop areas {ScaleMin}..{ScaleMax} do not lie within 0..1.");
-        if (!(RatioMin > 0 && RatioMin <= RatioMax && double.IsFinite(RatioMax))) throw new BayouException($"Augmentation: crop proportions {RatioMin}..{RatioMax} are not a range above 0.");
+        if (!(ScaleMin > 0 && ScaleMin <= ScaleMax && ScaleMax <= 1))
+            throw new BayouException($"Augmentation: crop areas {ScaleMin}..{ScaleMax} do not lie within 0..1.");
+        if (!(RatioMin > 0 && RatioMin <= RatioMax && double.IsFinite(RatioMax)))
+            throw new BayouException($"Augmentation: crop proportions {RatioMin}..{RatioMax} are not a range above 0.");
         if (Padding is < 0 or > 1024) throw new BayouException($"Augmentation: a padding of {Padding} pixels is out of range (0..1024).");
         foreach (var (name, value) in new[] { ("flip", Flip), ("erasing", Erasing), ("colour jitter", ColorJitter), ("hue jitter", HueJitter * 2) })
         {

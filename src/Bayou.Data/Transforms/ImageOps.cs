@@ -127,13 +127,16 @@ public static class ImageOps
     }
 
     /// <summary>Shears horizontally: x + factor * y.</summary>
-    public static ImageBuffer ShearX(ImageBuffer image, double factor, ResampleFilter filter, ReadOnlySpan<byte> fill) => Affine(image, [1, factor, 0, 0, 1, 0], filter, fill);
+    public static ImageBuffer ShearX(ImageBuffer image, double factor, ResampleFilter filter, ReadOnlySpan<byte> fill) =>
+        Affine(image, [1, factor, 0, 0, 1, 0], filter, fill);
 
     /// <summary>Shears vertically: y + factor * x.</summary>
-    public static ImageBuffer ShearY(ImageBuffer image, double factor, ResampleFilter filter, ReadOnlySpan<byte> fill) => Affine(image, [1, 0, 0, factor, 1, 0], filter, fill);
+    public static ImageBuffer ShearY(ImageBuffer image, double factor, ResampleFilter filter, ReadOnlySpan<byte> fill) =>
+        Affine(image, [1, 0, 0, factor, 1, 0], filter, fill);
 
     /// <summary>Shifts; positive values move the content left and up.</summary>
-    public static ImageBuffer Translate(ImageBuffer image, double x, double y, ResampleFilter filter, ReadOnlySpan<byte> fill) => Affine(image, [1, 0, x, 0, 1, y], filter, fill);
+    public static ImageBuffer Translate(ImageBuffer image, double x, double y, ResampleFilter filter, ReadOnlySpan<byte> fill) =>
+        Affine(image, [1, 0, x, 0, 1, y], filter, fill);
 
     /// <summary>
     /// PIL's <c>Image.transform(size, AFFINE, matrix, filter, fillcolor)</c>: output pixel centre (x, y) takes the value at (m0 x + m1 y + m2, m3 x + m4 y + m5).

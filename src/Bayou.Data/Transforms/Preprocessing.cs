@@ -21,7 +21,11 @@ public enum ResizeMode
 /// </summary>
 public sealed record Preprocessing
 {
-    private static readonly JsonSerializerOptions json = new() { Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) }, PropertyNamingPolicy = JsonNamingPolicy.CamelCase };
+    private static readonly JsonSerializerOptions json = new()
+    {
+        Converters = { new JsonStringEnumConverter(JsonNamingPolicy.CamelCase) },
+        PropertyNamingPolicy = JsonNamingPolicy.CamelCase,
+    };
 
     /// <summary>ImageNet's mean per channel, on the 0..1 scale.</summary>
     public static readonly float[] ImageNetMean = [0.485f, 0.456f, 0.406f];
@@ -142,10 +146,12 @@ public sealed record Preprocessing
         if (Size is < 1 or > 16384) throw new BayouException($"Preprocessing: an input size of {Size} pixels is out of range (1..16384).");
         if (Channels is not (1 or 3)) throw new BayouException($"Preprocessing: {Channels} channels; 1 (grey) or 3 (RGB) are possible.");
         if (!(CropPct is > 0 and <= 1)) throw new BayouException($"Preprocessing: a crop fraction of {CropPct}; above 0 up to 1 is possible.");
-        if (!Enum.IsDefined(Resize) || !Enum.IsDefined(Interpolation)) throw new BayouException($"Preprocessing: unknown resize mode or filter ({Resize}, {Interpolation}).");
+        if (!Enum.IsDefined(Resize) || !Enum.IsDefined(Interpolation))
+            throw new BayouException($"Preprocessing: unknown resize mode or filter ({Resize}, {Interpolation}).");
         if (Mean is null || Std is null || Mean.Length != Channels || Std.Length != Channels)
             throw new BayouException($"Preprocessing: {Channels} channels need {Channels} means and deviations, not {Mean?.Length ?? 0} and {Std?.Length ?? 0}.");
-        if (Std.Any(s => !(s > 0) || float.IsInfinity(s)) || Mean.Any(m => !float.IsFinite(m))) throw new BayouException("Preprocessing: deviations must be above 0, means finite.");
+        if (Std.Any(s => !(s > 0) || float.IsInfinity(s)) || Mean.Any(m => !float.IsFinite(m)))
+            throw new BayouException("Preprocessing: deviations must be above 0, means finite.");
         return this;
     }
 

@@ -106,7 +106,11 @@ public sealed record RandAugment
     internal RandAugment Checked()
     {
         if (!(Magnitude is >= 0 and <= 10) || !(MagnitudeStd is >= 0 and <= 10) || Layers is < 0 or > 15 || !(Probability is >= 0 and <= 1))
-            throw new BayouException($"RandAugment: magnitude {Magnitude} (0..10), its deviation {MagnitudeStd} (0..10), {Layers} layers (0..15) or probability {Probability} (0..1) is out of range.");
+        {
+            throw new BayouException(
+                $"RandAugment: magnitude {Magnitude} (0..10), its deviation {MagnitudeStd} (0..10), {Layers} layers (0..15) "
+                + $"or probability {Probability} (0..1) is out of range.");
+        }
         return this;
     }
 }
