@@ -24,8 +24,17 @@ internal static class ReportSample
             Classes = names,
             Verdict = new ReportVerdict
             {
-                Model = "c07", Form = "int8", MeetsBudget = true, Description = "width 24-48-96, depth 1-1-3, patch 2, input 28x28",
-                Accuracy = 0.9134, AccuracyTop5 = 0.9971, TestPictures = 10_000, LatencyMs = 0.312, SizeBytes = 148_232, Params = 103_418, Macs = 7_524_000,
+                Model = "c07",
+                Form = "int8",
+                MeetsBudget = true,
+                Description = "width 24-48-96, depth 1-1-3, patch 2, input 28x28",
+                Accuracy = 0.9134,
+                AccuracyTop5 = 0.9971,
+                TestPictures = 10_000,
+                LatencyMs = 0.312,
+                SizeBytes = 148_232,
+                Params = 103_418,
+                Macs = 7_524_000,
                 Ace = 481_536_000,
             },
             Budgets = [new ReportBudget(ReportQuantity.Latency, 0.45, 0.312), new ReportBudget(ReportQuantity.Size, 400_000, 148_232)],
@@ -57,7 +66,11 @@ internal static class ReportSample
             Quantisation = new ReportQuantisation
             {
                 Description = "QDQ, weights per channel, activations per tensor, MSE observer, 512 calibration pictures.",
-                AccuracyFp32 = 0.9162, AccuracyAllInt8 = 0.8874, AccuracyInt8 = 0.9148, AccuracyOn = "validation", SensitivityUnit = "accuracy lost (points)",
+                AccuracyFp32 = 0.9162,
+                AccuracyAllInt8 = 0.8874,
+                AccuracyInt8 = 0.9148,
+                AccuracyOn = "validation",
+                SensitivityUnit = "accuracy lost (points)",
                 Layers = Layers(random).Select((l, i) => new ReportSensitivity(
                     l.Name, i is 0 or 17 ? 1.4 - 0.02 * i : 0.12 * random.NextDouble() - 0.02, i is 0 or 17, i is 0 or 17 ? "costs more than 0.2 points alone" : null)).ToList(),
             },
@@ -107,8 +120,17 @@ internal static class ReportSample
 
     private static ReportSummaryRow Row(ReportRole role, string model, string form, double accuracy, string on, double ms, long size, bool fits) => new()
     {
-        Role = role, Model = model, Form = form, Accuracy = accuracy, AccuracyOn = on, LatencyMs = ms, SizeBytes = size, Params = 103_418, Macs = 7_524_000,
-        Ace = form == "int8" ? 481_536_000 : 7_704_576_000, MeetsBudget = fits,
+        Role = role,
+        Model = model,
+        Form = form,
+        Accuracy = accuracy,
+        AccuracyOn = on,
+        LatencyMs = ms,
+        SizeBytes = size,
+        Params = 103_418,
+        Macs = 7_524_000,
+        Ace = form == "int8" ? 481_536_000 : 7_704_576_000,
+        MeetsBudget = fits,
     };
 
     private static List<IReadOnlyList<int>> Confusion(int classes, Random random)
@@ -142,8 +164,12 @@ internal static class ReportSample
             double? accuracy = fits ? 0.905 - 0.12 * Math.Exp(-3 * fp32) + 0.01 * random.NextDouble() : null;
             list.Add(new ReportCandidate
             {
-                Name = $"c{i:00}", Role = i == 7 ? ReportRole.Chosen : i == 6 ? ReportRole.BestDiscarded : ReportRole.Candidate,
-                Description = $"width {12 + 4 * i}, depth 1-1-{1 + i / 3}, patch 2, input 28x28", Params = 20_000 + 12_000 * i, Macs = 1_000_000 * (i + 2), Accuracy = accuracy,
+                Name = $"c{i:00}",
+                Role = i == 7 ? ReportRole.Chosen : i == 6 ? ReportRole.BestDiscarded : ReportRole.Candidate,
+                Description = $"width {12 + 4 * i}, depth 1-1-{1 + i / 3}, patch 2, input 28x28",
+                Params = 20_000 + 12_000 * i,
+                Macs = 1_000_000 * (i + 2),
+                Accuracy = accuracy,
                 RoundsTrained = fits ? 1 + i % 3 : 0,
                 Forms = [new ReportForm("fp32", fp32, 4 * (20_000 + 12_000 * i), fp32 <= 0.45), new ReportForm("int8", int8, 20_000 + 12_000 * i, fits, accuracy - 0.002)],
                 Reason = i == 7 ? null : fits ? "stopped after round " + (1 + i % 3) : "exceeds the latency budget in both forms",
@@ -174,7 +200,8 @@ internal static class ReportSample
             Loss = [new ReportCurve("training loss", steps, steps.Select(t => 0.62 + 1.6 * Math.Exp(-1.6 * t) + 0.08 * random.NextDouble()).ToList()), new ReportCurve("validation loss", epochs, [0.92, 0.78, 0.71, 0.68, 0.672])],
             Accuracy = [new ReportCurve("weights", epochs, [0.853, 0.881, 0.897, 0.911, 0.9142]), new ReportCurve("EMA of the weights", epochs, [0.812, 0.884, 0.903, 0.914, 0.9162])],
             LearningRate = [new ReportCurve("learning rate", steps, steps.Select(t => t < 0.5 ? 4e-3 * t / 0.5 : 2e-3 * (1 + Math.Cos(Math.PI * (t - 0.5) / 4.5))).ToList())],
-            PicturesPerSecond = 1432, Seconds = 203,
+            PicturesPerSecond = 1432,
+            Seconds = 203,
         };
     }
 
@@ -183,7 +210,13 @@ internal static class ReportSample
         var layers = new List<ReportLayer>();
         void Add(string name, string op, string output, long parameters, long macs, bool int8 = true) => layers.Add(new ReportLayer
         {
-            Name = name, Op = op, Output = output, Form = int8 ? "int8" : "fp32", Params = parameters, Macs = macs, Ace = macs * (int8 ? 64.0 : 1024.0),
+            Name = name,
+            Op = op,
+            Output = output,
+            Form = int8 ? "int8" : "fp32",
+            Params = parameters,
+            Macs = macs,
+            Ace = macs * (int8 ? 64.0 : 1024.0),
             LatencyMs = 0.001 + macs * 3e-8 * (0.7 + 0.6 * random.NextDouble()),
         });
         Add("downsample_layers.0.0", "Conv2d 2x2", "24x14x14", 120, 18_816, int8: false);

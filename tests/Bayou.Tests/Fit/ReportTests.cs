@@ -73,7 +73,8 @@ public sealed class ReportTests
         var full = ReportSample.Full();
         var text = Text(Parse(FitReport.Render(full with
         {
-            Verdict = full.Verdict with { MeetsBudget = false, LatencyMs = 0.6 }, Budgets = [new ReportBudget(ReportQuantity.Latency, 0.45)],
+            Verdict = full.Verdict with { MeetsBudget = false, LatencyMs = 0.6 },
+            Budgets = [new ReportBudget(ReportQuantity.Latency, 0.45)],
         })));
         Assert.Contains("exceeds the budget", text);
         Assert.Contains("133 % of 0.45 ms", text);
@@ -249,12 +250,17 @@ public sealed class ReportTests
         var full = ReportSample.Full();
         return full with
         {
-            Dataset = name, Command = name, Classes = full.Classes.Select((_, i) => name + i).ToList(), Notes = [name],
+            Dataset = name,
+            Command = name,
+            Classes = full.Classes.Select((_, i) => name + i).ToList(),
+            Notes = [name],
             Verdict = full.Verdict with { Model = name, Form = name, Description = name },
             Summary = [new ReportSummaryRow { Role = ReportRole.Chosen, Model = name, Form = name, Note = name, AccuracyOn = name }],
             Data = full.Data! with
             {
-                Description = name, Warnings = [new ReportWarning(name, name, [name])], Samples = [full.Data.Samples[0] with { Name = name }],
+                Description = name,
+                Warnings = [new ReportWarning(name, name, [name])],
+                Samples = [full.Data.Samples[0] with { Name = name }],
             },
             Candidates = full.Candidates.Take(2).Select((c, i) => c with { Name = name + i, Description = name, Reason = name }).ToList(),
             Rounds = [new ReportRound(name, name, [new ReportTrial(name, 0.5, 1, 2, true, name)])],
