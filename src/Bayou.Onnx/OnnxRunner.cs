@@ -156,6 +156,9 @@ public sealed partial class OnnxRunner : IDisposable
     /// <inheritdoc/>
     public void Dispose() => session.Dispose();
 
+    /// <summary>Writes the profile and gives its path.</summary>
+    internal string EndProfiling() => session.EndProfiling();
+
     private IDisposableReadOnlyCollection<OrtValue> RunSession(OrtValue[] values)
     {
         try
