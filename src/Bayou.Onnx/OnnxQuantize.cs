@@ -102,10 +102,11 @@ internal static class OnnxQuantize
             e.Variant(zero, $"{e.WeightName(zero)}{OnnxEmitter.Separator}{code}", () => Shape(zero.Tensor!).to(code)));
     }
 
-    // A range narrower than the code type (4 bits, or -127..127) is not clamped by QuantizeLinear: the value is clamped before.
+    // A range narrower than the code type (4 bits) is not clamped by QuantizeLinear: the value is clamped before. Not so for -127..127: a clamp between the layers would keep
+    // ONNX Runtime from integer kernels, and all it would change is that values below the range get the code -128 instead of -127.
     private static string Clamp(OnnxEmitter e, FakeQuantizeOp op)
     {
-        if ((op.Min, op.Max) is (-128, 127) or (0, 255) or (-32768, 32767)) return e.In(0);
+        if ((op.Min, op.Max) is (-128 or -127, 127) or (0, 255) or (-32768, 32767)) return e.In(0);
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         var (scale, zero) = Constants(e.Node);

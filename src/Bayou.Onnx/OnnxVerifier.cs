@@ -13,7 +13,7 @@ internal static class OnnxVerifier
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var runner = new OnnxRunner(path);
-        // Not disposed: disposing a module disposes its parameters, and these belong to the model.
+        // Not disposed: its parameters and buffers belong to the model.
         var module = new GraphModule(graph);
         module.eval();
         var quantised = graph.Nodes.Any(n => n.Op is FakeQuantizeOp);
