@@ -14,25 +14,25 @@ public unsafe class DepthwiseTests
     {
         var (y, dx, dw, db) = (new double[x.Length], new double[x.Length], new double[w.Length], new double[bias.Length]);
         for (var n = 0; n < s.N; n++)
-        for (var i = 0; i < s.H; i++)
-        for (var j = 0; j < s.W; j++)
-        for (var c = 0; c < s.C; c++)
-        {
-            var o = ((n * s.H + i) * s.W + j) * s.C + c;
-            y[o] += bias[c];
-            db[c] += dy[o];
-            for (var a = 0; a < s.KH; a++)
-            for (var b = 0; b < s.KW; b++)
-            {
-                int p = i + a - s.KH / 2, q = j + b - s.KW / 2;
-                if (p < 0 || p >= s.H || q < 0 || q >= s.W) continue;
-                var k = ((n * s.H + p) * s.W + q) * s.C + c;
-                var t = (c * s.KH + a) * s.KW + b;
-                y[o] += (double)x[k] * w[t];
-                dx[k] += (double)dy[o] * w[t];
-                dw[t] += (double)dy[o] * x[k];
-            }
-        }
+            for (var i = 0; i < s.H; i++)
+                for (var j = 0; j < s.W; j++)
+                    for (var c = 0; c < s.C; c++)
+                    {
+                        var o = ((n * s.H + i) * s.W + j) * s.C + c;
+                        y[o] += bias[c];
+                        db[c] += dy[o];
+                        for (var a = 0; a < s.KH; a++)
+                            for (var b = 0; b < s.KW; b++)
+                            {
+                                int p = i + a - s.KH / 2, q = j + b - s.KW / 2;
+                                if (p < 0 || p >= s.H || q < 0 || q >= s.W) continue;
+                                var k = ((n * s.H + p) * s.W + q) * s.C + c;
+                                var t = (c * s.KH + a) * s.KW + b;
+                                y[o] += (double)x[k] * w[t];
+                                dx[k] += (double)dy[o] * w[t];
+                                dw[t] += (double)dy[o] * x[k];
+                            }
+                    }
         return (y, dx, dw, db);
     }
 
