@@ -14,25 +14,25 @@ public unsafe class DepthwiseTests
     {
         var (y, dx, dw, db) = (new double[x.Length], new double[x.Length], new double[w.Length], new double[bias.Length]);
         for (var n = 0; n < s.N; n++)
-        for (var i = 0; i < s.H; i++)
-        for (var j = 0; j < s.W; j++)
-        for (var c = 0; c < s.C; c++)
-        {
-            var o = ((n * s.H + i) * s.W + j) * s.C + c;
-            y[o] += bias[c];
-            db[c] += dy[o];
-            for (var a = 0; a < s.KH; a++)
-            for (var b = 0; b < s.KW; b++)
-            {
-                int p = i + a - s.KH / 2, q = j + b - s.KW / 2;
-                if (p < 0 || p >= s.H || q < 0 || q >= s.W) continue;
-                var k = ((n * s.H + p) * s.W + q) * s.C + c;
-                var t = (c * s.KH + a) * s.KW + b;
-                y[o] += (double)x[k] * w[t];
-                dx[k] += (double)dy[o] * w[t];
-                dw[t] += (double)dy[o] * x[k];
-            }
-        }
+            for (var i = 0; i < s.H; i++)
+                for (var j = 0; j < s.W; j++)
+                    for (var c = 0; c < s.C; c++)
+                    {
+                        var o = ((n * s.H + i) * s.W + j) * s.C + c;
+                        y[o] += bias[c];
+                        db[c] += dy[o];
+                        for (var a = 0; a < s.KH; a++)
+                            for (var b = 0; b < s.KW; b++)
+                            {
+                                int p = i + a - s.KH / 2, q = j + b - s.KW / 2;
+                                if (p < 0 || p >= s.H || q < 0 || q >= s.W) continue;
+                                var k = ((n * s.H + p) * s.W + q) * s.C + c;
+                                var t = (c * s.KH + a) * s.KW + b;
+                                y[o] += (double)x[k] * w[t];
+                                dx[k] += (double)dy[o] * w[t];
+                                dw[t] += (double)dy[o] * x[k];
+                            }
+                    }
         return (y, dx, dw, db);
     }
 
@@ -112,7 +112,7 @@ public unsafe class DepthwiseTests
 
     [Theory]
     [InlineData(7, true)]
-    [InlineData(3, false)]
+    [InlineData(5, false)]
     [InlineData(11, true)]
     public void Conv2d_through_the_kernels_agrees_with_libtorch_in_values_gradients_and_layout(int k, bool withBias)
     {
@@ -154,16 +154,19 @@ public unsafe class DepthwiseTests
     public void Other_convolutions_stay_with_libtorch()
     {
         using var scope = NewDisposeScope();
-        Tensor x = ChannelsLast(randn(2, 16, 6, 6)), w = randn(16, 1, 3, 3);
+        Tensor x = ChannelsLast(randn(2, 16, 14, 14)), w = randn(16, 1, 3, 3).requires_grad_();
         Ints one = new(1, 1), two = new(2, 2);
         Assert.True(DepthwiseConv.Suits(x, w, null, new(one, one, one, 16)));
         Assert.False(DepthwiseConv.Suits(x.contiguous(), w, null, new(one, one, one, 16)));         // planar
         Assert.False(DepthwiseConv.Suits(x, w, null, new(two, one, one, 16)));                      // stride
         Assert.False(DepthwiseConv.Suits(x, w, null, new(one, two, one, 16)));                      // not "same"
         Assert.False(DepthwiseConv.Suits(x, w, null, new(one, two, two, 16)));                      // dilation
-        Assert.False(DepthwiseConv.Suits(x, randn(16, 1, 4, 3), null, new(one, two, one, 16)));     // even kernel
-        Assert.False(DepthwiseConv.Suits(x, randn(32, 1, 3, 3), null, new(one, one, one, 16)));     // channel multiplier
+        Assert.False(DepthwiseConv.Suits(x, randn(16, 1, 4, 3).requires_grad_(), null, new(one, two, one, 16)));     // even kernel
+        Assert.False(DepthwiseConv.Suits(x, randn(32, 1, 3, 3).requires_grad_(), null, new(one, one, one, 16)));     // channel multiplier
         Assert.False(DepthwiseConv.Suits(x.to(float64), w.to(float64), null, new(one, one, one, 16)));
+        Assert.False(DepthwiseConv.Suits(x, w.detach(), null, new(one, one, one, 16)));             // nothing to differentiate
+        using var noGrad = no_grad();
+        Assert.False(DepthwiseConv.Suits(x, w, null, new(one, one, one, 16)));
     }
 
     [Fact]

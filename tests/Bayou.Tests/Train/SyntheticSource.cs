@@ -42,12 +42,12 @@ internal sealed class SyntheticSource(int batches, int batchSize = 8, int classe
         {
             labels[n] = random.Next(classes);
             for (var c = 0; c < 3; c++)
-            for (var y = 0; y < size; y++)
-            for (var x = 0; x < size; x++)
-            {
-                var quadrant = 2 * y / size * 2 + 2 * x / size;
-                pixels[((n * 3 + c) * size + y) * size + x] = (float)(random.NextDouble() - 0.5) + (quadrant == labels[n] % 4 ? 1 : 0);
-            }
+                for (var y = 0; y < size; y++)
+                    for (var x = 0; x < size; x++)
+                    {
+                        var quadrant = 2 * y / size * 2 + 2 * x / size;
+                        pixels[((n * 3 + c) * size + y) * size + x] = (float)(random.NextDouble() - 0.5) + (quadrant == labels[n] % 4 ? 1 : 0);
+                    }
         }
         if (poison) pixels[5] = float.NaN;
         return new Batch(
