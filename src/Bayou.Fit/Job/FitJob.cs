@@ -118,7 +118,7 @@ public sealed class FitJob
             Seed = options.Seed,
             ValFraction = options.ValFraction,
             TestFraction = options.TestFraction,
-            Progress = p => progress.Status(p.Total is > 0 ? (double)p.Received / p.Total.Value : 0, $"downloading {p.File}"),
+            Progress = p => progress.Status(p.Fraction ?? 0, $"downloading {p.File}"),
         });
         report = DataCheck.Run(splits, new DataCheckOptions { Cancellation = cancel, Progress = (done, all) => progress.Status((double)done / all, $"checking {done} of {all} pictures") });
         progress.Line($"{report.Name}: {splits.Classes.Count} classes, {splits.Train.Count} training, {splits.Val.Count} validation and {splits.Test.Count} test pictures ({report.Origin})");

@@ -6,7 +6,6 @@ using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-[Collection(nameof(GlobalTorchState))]
 public unsafe class DepthwiseTests
 {
     // Straight from the definition, in double.

@@ -31,7 +31,7 @@ public class EventFileTests
     {
         using var folder = new TempFolder();
         string path;
-        using (var file = new EventFile(folder.Path, resumeStep: 300))
+        using (var file = new EventFile(folder.Root, resumeStep: 300))
         {
             file.Scalar("train/loss", 2.5, 301);
             file.Scalar("val/top1", 0.875, 70000);
@@ -51,8 +51,8 @@ public class EventFileTests
     public void Two_files_started_at_once_do_not_collide()
     {
         using var folder = new TempFolder();
-        using var a = new EventFile(folder.Path);
-        using var b = new EventFile(folder.Path);
+        using var a = new EventFile(folder.Root);
+        using var b = new EventFile(folder.Root);
         Assert.NotEqual(a.Path, b.Path);
         Assert.True(string.CompareOrdinal(a.Path, b.Path) < 0);
     }

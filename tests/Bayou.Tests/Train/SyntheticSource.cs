@@ -86,11 +86,3 @@ internal sealed class TinyNet : Layer, ILayerwise
         return head.call(dropout.call(Ops.GlobalAveragePool(x)));
     }
 }
-
-/// <summary>A folder that is removed afterwards.</summary>
-internal sealed class TempFolder : IDisposable
-{
-    public string Path { get; } = Directory.CreateTempSubdirectory("bayou-test-").FullName;
-
-    public void Dispose() => Directory.Delete(Path, true);
-}

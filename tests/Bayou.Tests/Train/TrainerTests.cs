@@ -5,7 +5,6 @@ using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-[Collection(nameof(GlobalTorchState))]
 public class TrainerTests
 {
     private static readonly Recipe Full = new()
@@ -57,7 +56,7 @@ public class TrainerTests
         using (var first = NewNet())
         {
             using var cancel = new CancellationTokenSource();
-            var options = new TrainerOptions { Seed = 5, RunFolder = folder.Path, Cancellation = cancel.Token, Progress = p => { if (p.Step == stopAfter) cancel.Cancel(); } };
+            var options = new TrainerOptions { Seed = 5, RunFolder = folder.Root, Cancellation = cancel.Token, Progress = p => { if (p.Step == stopAfter) cancel.Cancel(); } };
             using var stopped = Trainer.Train(first, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full, options);
             Assert.Equal(TrainOutcome.Cancelled, stopped.Outcome);
             Assert.Equal(stopAfter, stopped.Steps);
@@ -66,7 +65,7 @@ public class TrainerTests
         // Another network, another generator state: all must come from the checkpoint.
         using var second = NewNet(99);
         rand(17).Dispose();
-        using var actual = Trainer.Train(second, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full, new() { Seed = 5, RunFolder = folder.Path, Resume = true });
+        using var actual = Trainer.Train(second, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full, new() { Seed = 5, RunFolder = folder.Root, Resume = true });
         Assert.Equal(TrainOutcome.Completed, actual.Outcome);
         AssertSameState(StateOf(whole), StateOf(second));
         AssertSameState(expected.Ema!.State, actual.Ema!.State);
@@ -85,12 +84,12 @@ public class TrainerTests
         {
             // The source dies in epoch 1, batch 7: after the checkpoint of step 6 (batch 4), with step 7 done and lost.
             var dying = new SyntheticSource(9) { OnBatch = (e, n) => { if (e == 1 && n == 7) throw new IOException("killed"); } };
-            Assert.Throws<IOException>(() => Trainer.Train(first, dying, null, Full, new() { Seed = 5, RunFolder = folder.Path, CheckpointEvery = 3 }));
+            Assert.Throws<IOException>(() => Trainer.Train(first, dying, null, Full, new() { Seed = 5, RunFolder = folder.Root, CheckpointEvery = 3 }));
         }
         using var second = NewNet(98);
         var firstBatch = (-1, -1);
         var source = new SyntheticSource(9) { OnBatch = (e, n) => { if (firstBatch == (-1, -1)) firstBatch = (e, n); } };
-        using var actual = Trainer.Train(second, source, null, Full, new() { Seed = 5, RunFolder = folder.Path, Resume = true });
+        using var actual = Trainer.Train(second, source, null, Full, new() { Seed = 5, RunFolder = folder.Root, Resume = true });
         Assert.Equal((1, 4), firstBatch);
         AssertSameState(StateOf(whole), StateOf(second));
     }
@@ -111,8 +110,8 @@ public class TrainerTests
         using var folder = new TempFolder();
         using var network = NewNet();
         var recipe = Full with { Epochs = 1 };
-        Trainer.Train(network, new SyntheticSource(4), null, recipe, new() { RunFolder = folder.Path }).Dispose();
-        var resume = new TrainerOptions { RunFolder = folder.Path, Resume = true };
+        Trainer.Train(network, new SyntheticSource(4), null, recipe, new() { RunFolder = folder.Root }).Dispose();
+        var resume = new TrainerOptions { RunFolder = folder.Root, Resume = true };
         Assert.Contains("recipe", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe with { BaseLr = 1e-3 }, resume)).Message);
         Assert.Contains("seed", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe, resume with { Seed = 3 })).Message);
         Assert.Contains("pictures", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(5), null, recipe, resume)).Message);
@@ -125,17 +124,17 @@ public class TrainerTests
     {
         using var folder = new TempFolder();
         using var network = NewNet();
-        using var first = Trainer.Train(network, new SyntheticSource(4), new SyntheticSource(2), Full, new() { RunFolder = folder.Path });
+        using var first = Trainer.Train(network, new SyntheticSource(4), new SyntheticSource(2), Full, new() { RunFolder = folder.Root });
         using var fresh = NewNet(3);
-        using var again = Trainer.Train(fresh, new SyntheticSource(4), new SyntheticSource(2), Full, new() { RunFolder = folder.Path, Resume = true });
+        using var again = Trainer.Train(fresh, new SyntheticSource(4), new SyntheticSource(2), Full, new() { RunFolder = folder.Root, Resume = true });
         AssertSameState(StateOf(network), StateOf(fresh));
         Assert.Equal(first.Curves.Count, again.Curves.Count);
         Assert.Equal(first.Steps, again.Steps);
         using var last = new TinyNet();
-        last.Load(Path.Combine(folder.Path, "last.safetensors"));
+        last.Load(Path.Combine(folder.Root, "last.safetensors"));
         AssertSameState(StateOf(network), StateOf(last));
         using var best = new TinyNet();
-        best.Load(Path.Combine(folder.Path, "best.safetensors"));
+        best.Load(Path.Combine(folder.Root, "best.safetensors"));
         AssertSameState(first.Best!.State, StateOf(best));
     }
 
@@ -158,16 +157,16 @@ public class TrainerTests
         using var folder = new TempFolder();
         using var network = NewNet();
         var source = new SyntheticSource(6) { Poison = (1, 3) };
-        using var result = Trainer.Train(network, source, new SyntheticSource(2), Full with { UpdateFreq = 1 }, new() { RunFolder = folder.Path });
+        using var result = Trainer.Train(network, source, new SyntheticSource(2), Full with { UpdateFreq = 1 }, new() { RunFolder = folder.Root });
         Assert.Equal(TrainOutcome.Diverged, result.Outcome);
         Assert.Contains("step 10", result.Message);
         Assert.Contains("learning rate", Assert.Throws<BayouException>(result.OrThrow).Message);
         using var last = new TinyNet();
-        last.Load(Path.Combine(folder.Path, "last.safetensors"));
+        last.Load(Path.Combine(folder.Root, "last.safetensors"));
         AssertSameState(StateOf(last), StateOf(network));
         foreach (var (_, tensor) in StateOf(network)) Assert.True(tensor.isfinite().all().item<bool>());
         foreach (var (_, tensor) in result.Ema!.State) Assert.True(tensor.isfinite().all().item<bool>());
-        using var file = WeightFile.Open(Path.Combine(folder.Path, "checkpoint.safetensors"));
+        using var file = WeightFile.Open(Path.Combine(folder.Root, "checkpoint.safetensors"));
         Assert.Contains("\"Epoch\":1", file.Metadata["state"]);
     }
 
