@@ -114,7 +114,7 @@ internal static class OnnxQuantize
         Array.Fill(shape, 1);
         if (op.Axis >= 0) shape[op.Axis] = -1;
         else shape = [];
-        Tensor Bound(long code) => ((code - zero.Tensor!.to(float32)) * scale.Tensor!).reshape(shape);
+        Tensor Bound(long code) => ((Number.Of(code) - zero.Tensor!.to(float32)) * scale.Tensor!).reshape(shape);
         var low = e.Add("Max", [e.In(0), e.Constant("low", Bound(op.Min))], [e.Temporary("at least")]);
         return e.Add("Min", [low, e.Constant("high", Bound(op.Max))], [e.Temporary("at most")]);
     }
@@ -130,7 +130,7 @@ internal static class OnnxQuantize
             shape[op.Axis] = -1;
             (scale, zero) = (scale.reshape(shape), zero.reshape(shape));
         }
-        return clamp(round(value / scale) + zero, op.Min, op.Max).to(CodeType(op, node));
+        return clamp(round(value / scale).Plus(zero), Number.Of(op.Min), Number.Of(op.Max)).to(CodeType(op, node));
     }
 
     private static (GraphValue Scale, GraphValue Zero) Constants(GraphNode node) => node.Inputs[1] is { IsWeight: true } scale && node.Inputs[2] is { IsWeight: true } zero

@@ -67,7 +67,7 @@ public sealed unsafe class AdamW : IDisposable
             var average = ema is null ? null : TensorMemory.Floats(ema.AverageOf(parameter));
             if (gradients[i] is not { } gradient)
             {
-                if (ema is not null) ema.AverageOf(parameter).mul_(decay).add_(parameter, 1 - decay);
+                if (ema is not null) ema.AverageOf(parameter).mul_(Number.Of(decay)).add_(parameter, Number.Of(1 - decay));
                 continue;
             }
             entry.Steps++;

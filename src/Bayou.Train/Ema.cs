@@ -1,3 +1,4 @@
+using Bayou.Core;
 using static TorchSharp.torch;
 
 namespace Bayou.Train;
@@ -50,7 +51,7 @@ public sealed class Ema : IDisposable
         foreach (var (_, source, average) in entries)
         {
             if (done?.Contains(source) == true) continue;
-            if (average.is_floating_point()) average.mul_(d).add_(source, 1 - d);
+            if (average.is_floating_point()) average.mul_(Number.Of(d)).add_(source, Number.Of(1 - d));
             else average.copy_(source);
         }
         Updates++;

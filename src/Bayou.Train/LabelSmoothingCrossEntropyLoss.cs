@@ -1,3 +1,4 @@
+using Bayou.Core;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -14,6 +15,6 @@ public static class LabelSmoothingCrossEntropyLoss
     {
         var logProbabilities = nn.functional.log_softmax(logits, -1);
         var loss = nn.functional.nll_loss(logProbabilities, labels);
-        return smoothing == 0 ? loss : loss.mul(1 - smoothing).sub(logProbabilities.mean().mul(smoothing));
+        return smoothing == 0 ? loss : loss.mul(Number.Of(1 - smoothing)).sub(logProbabilities.mean().mul(Number.Of(smoothing)));
     }
 }

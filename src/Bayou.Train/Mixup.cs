@@ -76,8 +76,8 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
         var lambda = CorrectedLambda(height, width, mix);
         if (mix.Kind == MixKind.Mixup)
         {
-            var partner = images.flip(0).mul_(1 - lambda);
-            images.mul_(lambda).add_(partner);
+            var partner = images.flip(0).mul_(Number.Of(1 - lambda));
+            images.mul_(Number.Of(lambda)).PlusInPlace(partner);
         }
         else if (mix.Kind == MixKind.Cutmix)
         {
@@ -89,7 +89,7 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
             }
         }
         var own = SmoothOneHot(labels, classes, labelSmoothing);
-        return mix.Kind == MixKind.None ? own : own.mul(lambda).add_(SmoothOneHot(labels.flip(0), classes, labelSmoothing).mul_(1 - lambda));
+        return mix.Kind == MixKind.None ? own : own.mul(Number.Of(lambda)).PlusInPlace(SmoothOneHot(labels.flip(0), classes, labelSmoothing).mul_(Number.Of(1 - lambda)));
     }
 
     /// <summary>[N] -> [N, K]: 1 - s + s/K at the label, s/K elsewhere.</summary>
@@ -97,6 +97,6 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
     {
         var off = smoothing / classes;
         var count = labels.shape[0];
-        return full([count, classes], off, ScalarType.Float32).scatter_(1, labels.unsqueeze(1), full([count, 1], 1 - smoothing + off, ScalarType.Float32));
+        return full([count, classes], Number.Of(off), ScalarType.Float32).scatter_(1, labels.unsqueeze(1), full([count, 1], Number.Of(1 - smoothing + off), ScalarType.Float32));
     }
 }

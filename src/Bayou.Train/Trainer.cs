@@ -131,7 +131,7 @@ public static class Trainer
                 loss = SoftTargetCrossEntropyLoss.Of(network.call(images), targets);
             }
             var value = loss.item<float>();
-            if (float.IsFinite(value)) (recipe.UpdateFreq == 1 ? loss : loss.div(recipe.UpdateFreq)).backward();
+            if (float.IsFinite(value)) (recipe.UpdateFreq == 1 ? loss : loss.div(Number.Of(recipe.UpdateFreq))).backward();
             return value;
         }
 

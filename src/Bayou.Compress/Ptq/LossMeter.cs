@@ -1,3 +1,4 @@
+using Bayou.Core;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -16,8 +17,8 @@ internal sealed class LossMeter
         for (var i = 0; i < reference.Length; i++)
         {
             var r = reference[i].to(float64);
-            error += (actual[i].to(float64) - r).square().sum().item<double>();
-            power += r.square().sum().item<double>();
+            error += (actual[i].to(float64) - r).Squared().sum().item<double>();
+            power += r.Squared().sum().item<double>();
         }
         var (f, q) = (Classes(reference[0]), Classes(actual[0]));
         positions += f.shape[0];

@@ -44,7 +44,7 @@ public static class PostTrainingQuantization
         var clock = Stopwatch.StartNew();
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
-        var folded = BatchNormFolding.Fold(graph);
+        var folded = GraphPasses.FoldBatchNorm(graph);
         var plan = new QuantizationPlan(folded, options);
         if (plan.Layers.Count == 0) throw new BayouException("Quantisation: the network has no convolution, linear layer or product with a weight to quantise");
         var (ranges, judges, labels) = Pictures(graph, calibration, options);

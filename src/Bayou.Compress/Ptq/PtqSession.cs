@@ -50,7 +50,7 @@ internal sealed class PtqSession
         var channel = layer.Node.Op is Conv2dOp ? 1 : (int)x.dim() - 1;
         var rows = x.to(float64).transpose(0, channel).reshape(x.shape[channel], -1);
         var sum = rows.sum([1]);
-        if (inputMeans.TryGetValue(value, out var old)) sum = sum + old.Sum;
+        if (inputMeans.TryGetValue(value, out var old)) sum = sum.Plus(old.Sum);
         inputMeans[value] = (sum.MoveToOtherDisposeScope(scope), old.Count + rows.shape[1]);
     }
 
@@ -159,7 +159,7 @@ internal sealed class PtqSession
         if (layer.Node.Inputs.Count > 2 && layer.Node.Inputs[2]?.Tensor is { } bias)
         {
             var input = ActivationScale(plan.Root(layer.Node.Inputs[0]!)).Scale;
-            var floor = bias.detach().abs().to(float32) / (float)(input * (1 << 30));
+            var floor = bias.detach().abs().to(float32) / Number.Of((float)(input * (1 << 30)));
             scale = maximum(scale, axis < 0 ? floor.amax() : floor);
         }
         return weightScales[(layer.Weight!, weightObserver)] = scale.MoveToOtherDisposeScope(scope);
@@ -174,8 +174,8 @@ internal sealed class PtqSession
         var scale = WeightScale(layer).to(float64);
         if (scale.dim() == 1) scale = scale.reshape([-1, .. Enumerable.Repeat(1L, (int)weight.dim() - 1)]);
         var (low, high) = plan.WeightCodes;
-        var rounding = (weight - (weight / scale).round().clamp(low, high) * scale).flatten(1);
-        var x = mean.Sum / mean.Count;
+        var rounding = (weight - (weight / scale).round().clamp(Number.Of(low), Number.Of(high)) * scale).flatten(1);
+        var x = mean.Sum / Number.Of(mean.Count);
         if (layer.Node.Op is Conv2dOp conv)
         {
             // Output channel o of group g reads input channels [g C/groups, (g + 1) C/groups).
@@ -189,7 +189,7 @@ internal sealed class PtqSession
         }
         var shift = (rounding * x).sum([1]);
         var old = layer.Node.Inputs[2]?.Tensor?.detach().to(float64);
-        return (old is null ? shift : old + shift).to(float32).MoveToOuterDisposeScope();
+        return (old is null ? shift : old.Plus(shift)).to(float32).MoveToOuterDisposeScope();
     }
 
     // The loss of the network with the layers in `quantized`.
@@ -235,8 +235,8 @@ internal sealed class PtqSession
                 var index = graph.Nodes.FindIndex(n => n.Outputs.Contains(output)) + 1;
                 fork.RunTo(index);
                 var float32 = layer.Node.Op.Forward(layer.Node.Inputs.Select(v => v is null ? null : v.Tensor ?? run[v]).ToArray(), false);
-                noise[i].Signal += float32.square().sum().to(float64).item<double>();
-                noise[i].Noise += (float32 - fork[output]).square().sum().to(float64).item<double>();
+                noise[i].Signal += float32.Squared().sum().to(float64).item<double>();
+                noise[i].Noise += (float32 - fork[output]).Squared().sum().to(float64).item<double>();
                 fork.RunTo(graph.Nodes.Count);
                 meters[i].Add(expected, fork.Outputs, labels?.narrow(0, 0, take));
             }

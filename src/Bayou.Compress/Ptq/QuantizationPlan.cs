@@ -140,11 +140,11 @@ internal sealed class QuantizationPlan
                 if (edges.Contains(v) || (layer is not null && layer.Inputs.Contains(i))) inputs[i] = Activation(copy, v, map);
                 else if (layer?.Weight is not null && i == 1) inputs[i] = Weight(copy, layer, map);
                 else if (layer is not null && i == 2 && bias?.Invoke(layer) is { } corrected)
-                    inputs[i] = BatchNormFolding.Weight(copy, $"{node.Name}.bias#corrected", corrected);
+                    inputs[i] = copy.AddFrozenWeight($"{node.Name}.bias#corrected", corrected);
                 else inputs[i] = map[v];
             }
             if (layer?.Weight is not null && inputs.Length > 2 && node.Inputs[2] is null && bias?.Invoke(layer) is { } added)
-                inputs[2] = BatchNormFolding.Weight(copy, $"{node.Name}.bias#corrected", added);
+                inputs[2] = copy.AddFrozenWeight($"{node.Name}.bias#corrected", added);
             Graph.CopyNode(copy, node, map, inputs);
         });
         values = seen;

@@ -24,22 +24,22 @@ public static class WeightScales
         var best = reach;
         if (observer == WeightObserver.Mse)
         {
-            var least = full_like(reach, double.PositiveInfinity);
+            var least = full_like(reach, Number.Of(double.PositiveInfinity));
             for (var i = 0; i < 80; i++)
             {
                 // specs/mqbench.md 1.3: 80 candidates, 1 % apart, each channel on its own.
-                var candidate = reach * (1 - 0.01 * i);
-                var step = (candidate / max).clamp_min(1e-30).unsqueeze(1);
-                var error = ((rows / step).round().clamp(-max, max) * step - rows).square().mean([1]);
+                var candidate = reach * Number.Of(1 - 0.01 * i);
+                var step = (candidate / Number.Of(max)).clamp_min(Number.Of(1e-30)).unsqueeze(1);
+                var error = ((rows / step).round().clamp(Number.Of(-max), Number.Of(max)) * step - rows).Squared().mean([1]);
                 var better = error.lt(least);
                 best = where(better, candidate, best);
                 least = where(better, error, least);
             }
         }
-        var scale = best / max;
+        var scale = best / Number.Of(max);
         var largest = scale.amax().item<float>();
         var floor = largest > 0 ? largest : 1f / max;
-        scale = where(scale.lt(largest * 1e-6).logical_or(scale.eq(0)), full_like(scale, floor), scale);
+        scale = where(scale.lt(Number.Of(largest * 1e-6)).logical_or(scale.eq(Number.Of(0))), full_like(scale, Number.Of(floor)), scale);
         return (axis < 0 ? scale.reshape([]) : scale).MoveToOuterDisposeScope();
     }
 }

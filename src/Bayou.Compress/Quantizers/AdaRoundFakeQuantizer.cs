@@ -33,7 +33,7 @@ public sealed class AdaRoundFakeQuantizer(Observer observer) : FakeQuantizer(obs
         using var scope = NewDisposeScope();
         var scaled = weight / QuantScheme.Along(Scale, weight);
         var rest = scaled - scaled.floor();
-        var start = -((Zeta - Gamma) / (rest - Gamma) - 1).log();
+        var start = -(Number.Of(Zeta - Gamma) / (rest - Number.Of(Gamma)) - Number.Of(1)).log();
         alpha = (Parameter)new Parameter(start.DetachFromDisposeScope()).DetachFromDisposeScope();
     }
 
@@ -41,14 +41,14 @@ public sealed class AdaRoundFakeQuantizer(Observer observer) : FakeQuantizer(obs
     public Tensor RectifiedSigmoid() => Rectified(alpha ?? throw NotStarted());
 
     /// <summary>clamp(sigmoid(V) (zeta - gamma) + gamma, 0, 1).</summary>
-    internal static Tensor Rectified(Tensor v) => (v.sigmoid() * (Zeta - Gamma) + Gamma).clamp(0, 1);
+    internal static Tensor Rectified(Tensor v) => (v.sigmoid() * Number.Of(Zeta - Gamma)).Plus(Number.Of(Gamma)).clamp(Number.Of(0), Number.Of(1));
 
     private protected override Tensor Forward(Tensor x)
     {
         if (alpha is null) throw NotStarted();
         var (s, z) = (QuantScheme.Along(Scale, x), QuantScheme.Along(ZeroPoint, x));
-        var up = Soft ? RectifiedSigmoid() : alpha.detach().ge(0).to(x.dtype);
-        return (((x / s).floor() + up + z).clamp(Scheme.QMin, Scheme.QMax) - z) * s;
+        var up = Soft ? RectifiedSigmoid() : alpha.detach().ge(Number.Of(0)).to(x.dtype);
+        return ((x / s).floor().Plus(up).Plus(z).clamp(Number.Of(Scheme.QMin), Number.Of(Scheme.QMax)) - z) * s;
     }
 
     private static BayouException NotStarted() => new("AdaRoundFakeQuantizer: call Start with the weight first");

@@ -20,8 +20,8 @@ public static class CrossLayerEqualization
         using var scope = NewDisposeScope();
         var r1 = first.detach().flatten(1).abs().amax([1]);
         var r2 = Inputs(first, second).reshape(first.shape[0], -1).abs().amax([1]);
-        var s = ((r1 * r2).sqrt() / r2).clamp(1e-6, 1e6);
-        return where((r1 + r2).lt(0.5), ones_like(s), s).MoveToOuterDisposeScope();
+        var s = ((r1 * r2).sqrt() / r2).clamp(Number.Of(1e-6), Number.Of(1e6));
+        return where(r1.Plus(r2).lt(Number.Of(0.5)), ones_like(s), s).MoveToOuterDisposeScope();
     }
 
     /// <summary>The equalised weights and bias: w1 / s, b1 / s, w2 s.</summary>

@@ -111,19 +111,19 @@ public sealed class LearnableFakeQuantizer(Observer observer) : FakeQuantizer(ob
         Tensor y, dx, ds, dz;
         using (no_grad())
         {
-            scale.copy_(scale.abs().clamp_min(QuantScheme.Epsilon));
+            scale.copy_(scale.abs().clamp_min(Number.Of(QuantScheme.Epsilon)));
             if (Scheme.Symmetric) zero.zero_();
-            else zero.copy_(zero.clamp(low, high));
+            else zero.copy_(zero.clamp(Number.Of(low), Number.Of(high)));
             var (s, z) = (QuantScheme.Along(scale, x), QuantScheme.Along(zero.round(), x));
             var codes = QuantScheme.Codes(x, scale, zero.round());
-            var (under, over) = (codes.lt(low), codes.gt(high));
-            y = (codes.clamp(low, high) - z) * s;
+            var (under, over) = (codes.lt(Number.Of(low)), codes.gt(Number.Of(high)));
+            y = (codes.clamp(Number.Of(low), Number.Of(high)) - z) * s;
             dx = under.logical_or(over).logical_not().to(x.dtype);
             var factor = 1 / Math.Sqrt(x.numel() / scale.numel() * (double)high);
-            ds = where(under, low - z, where(over, high - z, (y - x) / s)) * factor;
-            dz = (1 - dx) * -s * factor;
+            ds = where(under, Number.Of(low) - z, where(over, Number.Of(high) - z, (y - x) / s)) * Number.Of(factor);
+            dz = (Number.Of(1) - dx) * -s * Number.Of(factor);
         }
-        return QuantScheme.StraightThrough(y, x * dx + QuantScheme.Along(scale, x) * ds + QuantScheme.Along(zero, x) * dz);
+        return QuantScheme.StraightThrough(y, (x * dx).Plus(QuantScheme.Along(scale, x) * ds).Plus(QuantScheme.Along(zero, x) * dz));
     }
 }
 
@@ -180,7 +180,7 @@ public sealed class DoReFaFakeQuantizer(Observer observer) : FakeQuantizer(obser
     private static Tensor Squash(Tensor x)
     {
         var t = x.tanh();
-        return t / (t.abs().max() + 1e-5);
+        return t / t.abs().max().Plus(Number.Of(1e-5));
     }
 }
 
@@ -194,9 +194,9 @@ public sealed class DsqFakeQuantizer(Observer observer, double alpha = 0.4) : Fa
         var t = 1 / (1 - alpha);
         var k = Math.Log((t + 1) / (t - 1));
         var (s, z) = (QuantScheme.Along(Scale, x), QuantScheme.Along(ZeroPoint, x));
-        var v = (x / s + z).clamp(Scheme.QMin, Scheme.QMax);
+        var v = (x / s).Plus(z).clamp(Number.Of(Scheme.QMin), Number.Of(Scheme.QMax));
         var cell = v.detach().floor();
-        var soft = cell + (k * (v - cell - 0.5)).tanh() * (0.5 * t) + 0.5;
+        var soft = cell.Plus((Number.Of(k) * (v - cell - Number.Of(0.5))).tanh() * Number.Of(0.5 * t)).Plus(Number.Of(0.5));
         Tensor y;
         using (no_grad()) y = (soft.round() - z) * s;
         return QuantScheme.StraightThrough(y, soft * s);
@@ -215,8 +215,8 @@ public sealed class TqtFakeQuantizer(Observer observer, VitisTensor kind) : Fake
         {
             double scale = Scale.item<float>();
             y = MinMaxFloorObserver.Quantize(x, Math.Pow(2, -Math.Floor(Math.Log2(1 / scale))), Scheme, kind);
-            var codes = (x / scale).round();
-            mask = codes.ge(Scheme.QMin).logical_and(codes.le(Scheme.QMax)).to(x.dtype);
+            var codes = (x / Number.Of(scale)).round();
+            mask = codes.ge(Number.Of(Scheme.QMin)).logical_and(codes.le(Number.Of(Scheme.QMax))).to(x.dtype);
         }
         return QuantScheme.StraightThrough(y, x * mask);
     }
@@ -234,11 +234,11 @@ public sealed class NnieFakeQuantizer(Observer observer) : FakeQuantizer(observe
         {
             var z = Math.Round(16 * Math.Log2(Largest)) - 127;
             var magnitude = x.abs();
-            var code = (magnitude.log2() * 16 - z).round();
+            var code = (magnitude.log2() * Number.Of(16) - Number.Of(z)).round();
             // Negative values have no code 0.
-            code = where(x.lt(0), code.clamp(1, 127), code.clamp(0, 127));
-            y = x.sign() * pow(2, (code + z) / 16);
-            y = where(magnitude.lt(Math.Pow(2, (z - 16) / 16)), zeros_like(x), y);
+            code = where(x.lt(Number.Of(0)), code.clamp(Number.Of(1), Number.Of(127)), code.clamp(Number.Of(0), Number.Of(127)));
+            y = x.sign() * pow(Number.Of(2), code.Plus(Number.Of(z)) / Number.Of(16));
+            y = where(magnitude.lt(Number.Of(Math.Pow(2, (z - 16) / 16))), zeros_like(x), y);
         }
         return QuantScheme.StraightThrough(y, x);
     }
@@ -288,8 +288,8 @@ public sealed class QDropFakeQuantizer : FakeQuantizer
     {
         if (scale is null) throw new BayouException("QDropFakeQuantizer: not calibrated yet; run a batch with the observer enabled");
         var q = x / scale;
-        q = q + (q.round() - q).detach() + ZeroPoint;
-        var y = (q.clamp(Scheme.QMin, Scheme.QMax) - ZeroPoint) * scale;
-        return probability < 1 ? where(uniform(x).lt(probability), y, x) : y;
+        q = q.Plus((q.round() - q).detach()).Plus(ZeroPoint);
+        var y = (q.clamp(Number.Of(Scheme.QMin), Number.Of(Scheme.QMax)) - ZeroPoint) * scale;
+        return probability < 1 ? where(uniform(x).lt(Number.Of(probability)), y, x) : y;
     }
 }

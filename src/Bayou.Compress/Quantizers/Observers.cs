@@ -68,7 +68,7 @@ public abstract class Observer(QuantScheme scheme)
     /// <summary>Running average v = ratio v + (1 - ratio) batch; the first batch sets it.</summary>
     protected void KeepAverage(Tensor min, Tensor max, double ratio)
     {
-        if (Seen) Keep(Min * ratio + min * (1 - ratio), Max * ratio + max * (1 - ratio));
+        if (Seen) Keep((Min * Number.Of(ratio)).Plus(min * Number.Of(1 - ratio)), (Max * Number.Of(ratio)).Plus(max * Number.Of(1 - ratio)));
         else Keep(min, max);
     }
 
@@ -155,9 +155,9 @@ public sealed class ClipStdObserver(QuantScheme scheme, double deviations = 2.6,
     {
         var (min, max) = BatchRange(x);
         var mean = Shape(Rows(x).mean([1]));
-        var reach = Shape(Rows(x).std([1])) * deviations;
-        if (clip) Keep(maximum(mean - reach, min), minimum(mean + reach, max));
-        else Keep(minimum(mean - reach, min), maximum(mean + reach, max));
+        var reach = Shape(Rows(x).std([1])) * Number.Of(deviations);
+        if (clip) Keep(maximum(mean - reach, min), minimum(mean.Plus(reach), max));
+        else Keep(minimum(mean - reach, min), maximum(mean.Plus(reach), max));
     }
 }
 
@@ -181,10 +181,10 @@ public sealed class LsqObserver(QuantScheme scheme, bool clampZeroPoint = false)
     protected override (Tensor Scale, Tensor ZeroPoint) Compute()
     {
         // Here the power of two is taken before the zero point.
-        var scale = Scheme.Round((magnitude * (2 / Math.Sqrt(Scheme.QMax))).clamp_min(QuantScheme.Epsilon));
+        var scale = Scheme.Round((magnitude * Number.Of(2 / Math.Sqrt(Scheme.QMax))).clamp_min(Number.Of(QuantScheme.Epsilon)));
         if (Scheme.Symmetric) return (scale, zeros_like(scale));
-        var zero = Scheme.QMin - (Min / scale).round();
-        return (scale, clampZeroPoint ? zero.clamp(Scheme.QMin, Scheme.QMax) : zero);
+        var zero = Number.Of(Scheme.QMin) - (Min / scale).round();
+        return (scale, clampZeroPoint ? zero.clamp(Number.Of(Scheme.QMin), Number.Of(Scheme.QMax)) : zero);
     }
 }
 
@@ -202,18 +202,18 @@ public sealed class LsqPlusObserver(QuantScheme scheme, bool zeroPointForSigned 
     {
         Keep(x.amin(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()), x.amax(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()));
         var mean = Shape(Rows(x).mean([1]));
-        var three = Shape(Rows(x).std([1])) * 3;
+        var three = Shape(Rows(x).std([1])) * Number.Of(3);
         reach.Dispose();
-        reach = maximum((mean - three).abs(), (mean + three).abs()).DetachFromDisposeScope();
+        reach = maximum((mean - three).abs(), mean.Plus(three).abs()).DetachFromDisposeScope();
     }
 
     /// <inheritdoc/>
     protected override (Tensor Scale, Tensor ZeroPoint) Compute()
     {
-        var scale = Scheme.Round((reach / (double)(Scheme.QMax - Scheme.QMin + 1)).clamp_min(QuantScheme.Epsilon));
+        var scale = Scheme.Round((reach / Number.Of((double)(Scheme.QMax - Scheme.QMin + 1))).clamp_min(Number.Of(QuantScheme.Epsilon)));
         if (Scheme.Symmetric) return (scale, zeros_like(scale));
-        if (zeroPointForSigned) return (scale, (Scheme.QMin - (Min / scale).round()).clamp(Scheme.QMin, Scheme.QMax));
-        return (scale, Min.item<float>() >= 0 ? Scheme.QMin - (Min / scale).round() : zeros_like(scale));
+        if (zeroPointForSigned) return (scale, (Number.Of(Scheme.QMin) - (Min / scale).round()).clamp(Number.Of(Scheme.QMin), Number.Of(Scheme.QMax)));
+        return (scale, Min.item<float>() >= 0 ? Number.Of(Scheme.QMin) - (Min / scale).round() : zeros_like(scale));
     }
 }
 
@@ -228,13 +228,13 @@ public sealed class MseObserver(QuantScheme scheme, double p = 2, double? ratio 
     {
         var (min, max) = BatchRange(x);
         var (bestMin, bestMax) = (min, max);
-        var least = full_like(min, double.PositiveInfinity);
+        var least = full_like(min, Number.Of(double.PositiveInfinity));
         for (var i = 0; i < (Scheme.PerChannel ? 80 : 95); i++)
         {
             var shrink = 1 - 0.01 * i;
-            var (low, high) = (min * shrink, max * shrink);
+            var (low, high) = (min * Number.Of(shrink), max * Number.Of(shrink));
             var (scale, zero) = Scheme.FromRange(low, high);
-            var error = Shape(Rows((Scheme.Quantize(x, scale, zero) - x).abs().pow(p)).mean([1]));
+            var error = Shape(Rows((Scheme.Quantize(x, scale, zero) - x).abs().pow(Number.Of(p))).mean([1]));
             var better = error.lt(least);
             least = where(better, error, least);
             bestMin = where(better, low, bestMin);

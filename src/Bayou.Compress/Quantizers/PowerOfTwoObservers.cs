@@ -56,7 +56,7 @@ public class MinMaxFloorObserver : Observer
         var (best, least) = (first, double.PositiveInfinity);
         for (var s = first; s < first + (kind == VitisTensor.Input ? 1 : 5); s++)
         {
-            var error = (Quantize(x, Math.Pow(2, -s), Scheme, kind) - x).square().sum().item<float>();
+            var error = (Quantize(x, Math.Pow(2, -s), Scheme, kind) - x).Squared().sum().item<float>();
             if (error < least) (best, least) = (s, error);
         }
         return Math.Min(best, 12);
@@ -66,11 +66,11 @@ public class MinMaxFloorObserver : Observer
     internal static Tensor Quantize(Tensor x, double step, QuantScheme scheme, VitisTensor kind)
     {
         using var noGrad = no_grad();
-        var q = x / step;
-        if (kind == VitisTensor.Param) return q.round().clamp(scheme.QMin, scheme.QMax) * step;
-        q = q.clamp(scheme.QMin, scheme.QMax);
-        var tie = q.lt(0).logical_and((q - q.floor()).eq(0.5));
-        return where(tie, q.ceil(), q.round()) * step;
+        var q = x / Number.Of(step);
+        if (kind == VitisTensor.Param) return q.round().clamp(Number.Of(scheme.QMin), Number.Of(scheme.QMax)) * Number.Of(step);
+        q = q.clamp(Number.Of(scheme.QMin), Number.Of(scheme.QMax));
+        var tie = q.lt(Number.Of(0)).logical_and((q - q.floor()).eq(Number.Of(0.5)));
+        return where(tie, q.ceil(), q.round()) * Number.Of(step);
     }
 }
 

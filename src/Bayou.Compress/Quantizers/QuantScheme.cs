@@ -1,3 +1,4 @@
+using Bayou.Core;
 using static TorchSharp.torch;
 
 namespace Bayou.Compress;
@@ -27,14 +28,14 @@ public sealed record QuantScheme(int Bits, bool Symmetric, bool PerChannel = fal
     /// <param name="max">Largest values, same shape.</param>
     public (Tensor Scale, Tensor ZeroPoint) FromRange(Tensor min, Tensor max)
     {
-        var (low, high) = (min.clamp_max(0), max.clamp_min(0));
+        var (low, high) = (min.clamp_max(Number.Of(0)), max.clamp_min(Number.Of(0)));
         if (Symmetric)
         {
-            var symmetric = (maximum(-low, high) / ((QMax - QMin) / 2.0)).clamp_min(Epsilon);
+            var symmetric = (maximum(-low, high) / Number.Of((QMax - QMin) / 2.0)).clamp_min(Number.Of(Epsilon));
             return (Round(symmetric), zeros_like(symmetric));
         }
-        var scale = ((high - low) / (double)(QMax - QMin)).clamp_min(Epsilon);
-        var zero = (QMin - (low / scale).round()).clamp(QMin, QMax);
+        var scale = ((high - low) / Number.Of((double)(QMax - QMin))).clamp_min(Number.Of(Epsilon));
+        var zero = (Number.Of(QMin) - (low / scale).round()).clamp(Number.Of(QMin), Number.Of(QMax));
         // The power of two is taken after the zero point was computed.
         return (Round(scale), zero);
     }
@@ -46,13 +47,13 @@ public sealed record QuantScheme(int Bits, bool Symmetric, bool PerChannel = fal
     internal static Tensor Along(Tensor value, Tensor x) => value.numel() == 1 ? value.reshape([]) : value.reshape([-1, .. Enumerable.Repeat(1L, (int)x.dim() - 1)]);
 
     /// <summary>The code of every element before clamping: round_half_even(x * (1 / scale)) + zero point, with the float32 reciprocal as libtorch computes it.</summary>
-    internal static Tensor Codes(Tensor x, Tensor scale, Tensor zero) => (x * Along(scale, x).reciprocal()).round() + Along(zero, x);
+    internal static Tensor Codes(Tensor x, Tensor scale, Tensor zero) => (x * Along(scale, x).reciprocal()).round().Plus(Along(zero, x));
 
     /// <summary>Fake quantisation without gradient.</summary>
     public Tensor Quantize(Tensor x, Tensor scale, Tensor zero)
     {
         using var noGrad = no_grad();
-        return (Codes(x, scale, zero).clamp(QMin, QMax) - Along(zero, x)) * Along(scale, x);
+        return (Codes(x, scale, zero).clamp(Number.Of(QMin), Number.Of(QMax)) - Along(zero, x)) * Along(scale, x);
     }
 
     /// <summary>
@@ -64,12 +65,12 @@ public sealed record QuantScheme(int Bits, bool Symmetric, bool PerChannel = fal
         using (no_grad())
         {
             var codes = Codes(x, scale, zero);
-            mask = codes.ge(QMin).logical_and(codes.le(QMax)).to(x.dtype);
-            y = (codes.clamp(QMin, QMax) - Along(zero, x)) * Along(scale, x);
+            mask = codes.ge(Number.Of(QMin)).logical_and(codes.le(Number.Of(QMax))).to(x.dtype);
+            y = (codes.clamp(Number.Of(QMin), Number.Of(QMax)) - Along(zero, x)) * Along(scale, x);
         }
         return StraightThrough(y, x * mask);
     }
 
     /// <summary>A tensor with the value of one and the gradient of another (surrogate - surrogate is exactly 0).</summary>
-    internal static Tensor StraightThrough(Tensor value, Tensor surrogate) => value.detach() + (surrogate - surrogate.detach());
+    internal static Tensor StraightThrough(Tensor value, Tensor surrogate) => value.detach().Plus(surrogate - surrogate.detach());
 }

@@ -46,10 +46,10 @@ public sealed class ReconstructionLoss(int steps, double weight = 0.01, double w
     {
         if (!quantized.shape.SequenceEqual(reference.shape)) throw new BayouException($"ReconstructionLoss: outputs {new Ints(quantized.shape)} and {new Ints(reference.shape)} differ in shape");
         Count++;
-        var loss = (quantized - reference).square().sum([1]).mean();
+        var loss = (quantized - reference).Squared().sum([1]).mean();
         if (Count < warmUp * steps) return loss;
         var b = Exponent(Count);
-        foreach (var layer in layers) loss = loss + (1 - (layer.RectifiedSigmoid() * 2 - 1).abs().pow(b)).sum() * weight;
+        foreach (var layer in layers) loss = loss.Plus((Number.Of(1) - (layer.RectifiedSigmoid() * Number.Of(2) - Number.Of(1)).abs().pow(Number.Of(b))).sum() * Number.Of(weight));
         return loss;
     }
 }

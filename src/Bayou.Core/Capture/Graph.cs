@@ -129,6 +129,13 @@ public sealed class Graph
     public GraphValue AddConstant(string name, Tensor tensor) =>
         AddValue(ValueKind.Constant, name, tensor.shape.Select(d => new Dim(d, false)).ToArray(), tensor.dtype, tensor.DetachFromDisposeScope());
 
+    /// <summary>Adds a weight that a pass has computed (folded, corrected): a frozen parameter, so that costs count it, which outlives any dispose scope.</summary>
+    public GraphValue AddFrozenWeight(string name, Tensor tensor)
+    {
+        var parameter = (TorchSharp.Modules.Parameter)new TorchSharp.Modules.Parameter(tensor.detach().clone().DetachFromDisposeScope(), requires_grad: false).DetachFromDisposeScope();
+        return AddValue(ValueKind.Parameter, name, tensor.shape.Select(d => new Dim(d, false)).ToArray(), tensor.dtype, parameter);
+    }
+
     /// <summary>Makes a node without adding it to <see cref="Nodes"/>.</summary>
     public GraphNode MakeNode(Op op, GraphValue?[] inputs, GraphValue[] outputs, string name) => new(op, inputs, outputs, name);
 

@@ -5,7 +5,7 @@ namespace Bayou.Core;
 
 /// <summary>
 /// Rewrites of a graph that keep what it predicts and make it cheaper. Run them before quantisation, so that it sees the weights that are shipped. What they change is stored as
-/// constants: the new graph no longer follows a training of those weights.
+/// frozen copies: the new graph no longer follows a training of those weights.
 /// </summary>
 public static class GraphPasses
 {
@@ -47,10 +47,10 @@ public static class GraphPasses
     public static Graph FoldBatchNorm(Graph graph) => FoldIntoProducer(graph, (node, channelAxis) =>
     {
         if (node.Op is not BatchNormOp op || channelAxis != 1 || node.Inputs.Skip(1).Any(v => v is { IsWeight: false })) return null;
-        var scale = rsqrt(node.Inputs[4]!.Tensor!.to(float64) + op.Eps);
+        var scale = rsqrt(node.Inputs[4]!.Tensor!.to(float64).Plus(Number.Of(op.Eps)));
         if (node.Inputs[1] is { } gamma) scale = gamma.Tensor!.to(float64) * scale;
         var shift = -node.Inputs[3]!.Tensor!.to(float64) * scale;
-        return (0, scale, node.Inputs[2] is { } beta ? shift + beta.Tensor!.to(float64) : shift);
+        return (0, scale, node.Inputs[2] is { } beta ? shift.Plus(beta.Tensor!.to(float64)) : shift);
     });
 
     /// <summary>A product with one constant per channel (layer scale) after a linear layer or a convolution becomes part of its weights: w' = gamma w, b' = gamma b.</summary>
@@ -102,7 +102,7 @@ public static class GraphPasses
                 shape[0] = -1;
                 var folded = AddFolded(copy, names, weight, readers, weight.Tensor!.to(float64) * fold.Scale.reshape(shape), weight.Name);
                 var shifted = bias is null ? fold.Shift : bias.Tensor!.to(float64) * fold.Scale;
-                if (bias is not null && fold.Shift is not null) shifted = shifted! + fold.Shift;
+                if (bias is not null && fold.Shift is not null) shifted = shifted!.Plus(fold.Shift);
                 var newBias = shifted is null ? null : AddFolded(copy, names, bias, readers, shifted, bias?.Name ?? node.Name + ".bias", weight.Dtype);
                 // The layer takes over the follower's output: its value, its name as an output of the graph.
                 Graph.CopyNode(copy, node, map, [map[node.Inputs[0]!], folded, newBias]);
@@ -127,6 +127,6 @@ public static class GraphPasses
         {
             for (var k = 2; !names.Add(unique); k++) unique = $"{name}#{k}";
         }
-        return copy.AddConstant(unique, value.to(old?.Dtype ?? dtype ?? ScalarType.Float32).contiguous());
+        return copy.AddFrozenWeight(unique, value.to(old?.Dtype ?? dtype ?? ScalarType.Float32).contiguous());
     }
 }

@@ -15,22 +15,22 @@ public static class Init
         double lowCdf = Cdf((low - mean) / std), highCdf = Cdf((high - mean) / std);
         var u = empty_like(tensor).uniform_(2 * lowCdf - 1, 2 * highCdf - 1);
         // The uniform generator may return its lower end, whose inverse is infinite when the bound is many sigma away.
-        u.clamp_(-1 + 1e-7, 1 - 1e-7);
-        tensor.copy_(u.erfinv().mul(std * Math.Sqrt(2)).add(mean).clamp(low, high));
+        u.clamp_(Number.Of(-1 + 1e-7), Number.Of(1 - 1e-7));
+        tensor.copy_(u.erfinv().mul(Number.Of(std * Math.Sqrt(2))).Plus(Number.Of(mean)).clamp(Number.Of(low), Number.Of(high)));
     }
 
     /// <summary>Fills with a constant.</summary>
     public static void Constant(Tensor tensor, double value)
     {
         using var noGrad = no_grad();
-        tensor.fill_(value);
+        tensor.fill_(Number.Of(value));
     }
 
     /// <summary>Multiplies in place.</summary>
     public static void ScaleBy(Tensor tensor, double factor)
     {
         using var noGrad = no_grad();
-        tensor.mul_(factor);
+        tensor.mul_(Number.Of(factor));
     }
 
     private static double Cdf(double x)

@@ -135,7 +135,7 @@ public sealed class BatchNorm : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
-        if (training) num_batches_tracked.add_(1);
+        if (training) num_batches_tracked.PlusInPlace(Number.Of(1));
         return Ops.BatchNorm(x, weight, bias, running_mean, running_var, training, eps, momentum);
     }
 }
@@ -178,7 +178,7 @@ public sealed class DropPath(double p) : Layer
         var shape = new long[x.dim()];
         Array.Fill(shape, 1);
         shape[0] = -1;
-        return Ops.Mul(x, Ops.Constant(Keep.to(x.dtype).div(1 - p).reshape(shape)));
+        return Ops.Mul(x, Ops.Constant(Keep.to(x.dtype).div(Number.Of(1 - p)).reshape(shape)));
     }
 }
 

@@ -82,7 +82,7 @@ public sealed record BinaryOp(Binary Kind) : Op
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training) => Kind switch
     {
-        Binary.Add => add(x[0]!, x[1]!),
+        Binary.Add => x[0]!.Plus(x[1]!),
         Binary.Sub => sub(x[0]!, x[1]!),
         Binary.Mul => mul(x[0]!, x[1]!),
         _ => div(x[0]!, x[1]!),
@@ -95,8 +95,8 @@ public sealed record ScaleOp(double Scale, double Shift) : Op
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training)
     {
-        var y = Scale == 1 ? x[0]! : mul(x[0]!, Scale);
-        return Shift == 0 && Scale != 1 ? y : add(y, Shift);
+        var y = Scale == 1 ? x[0]! : mul(x[0]!, Number.Of(Scale));
+        return Shift == 0 && Scale != 1 ? y : y.Plus(Number.Of(Shift));
     }
 }
 

@@ -53,7 +53,7 @@ public sealed record DropPathOp(double P) : Op
         Array.Fill(shape, 1);
         shape[0] = branch.shape[0];
         var keep = 1 - P;
-        return mul(branch, empty(shape).bernoulli_(keep).div_(keep).to(branch.dtype, branch.device));
+        return mul(branch, empty(shape).bernoulli_(keep).div_(Number.Of(keep)).to(branch.dtype, branch.device));
     }
 
     /// <inheritdoc/>

@@ -27,12 +27,12 @@ public sealed record FakeQuantizeOp(long Min, long Max, int Axis) : Op
         Tensor y;
         using (no_grad())
         {
-            var q = clamp(add(round(div(value, scale)), offset), Min, Max);
+            var q = clamp(round(div(value, scale)).Plus(offset), Number.Of(Min), Number.Of(Max));
             y = mul(sub(q, offset), scale);
         }
         if (!value.requires_grad || !is_grad_enabled()) return y;
         // Straight through: inside the range the gradient is 1, outside 0; the value is y.
         var inside = minimum(maximum(value, mul(sub(Min, offset), scale)), mul(sub(Max, offset), scale));
-        return add(inside, sub(y, inside).detach());
+        return inside.Plus(sub(y, inside).detach());
     }
 }

@@ -46,7 +46,7 @@ public class PostTrainingQuantizationTests
     {
         using var scope = NewDisposeScope();
         var (net, images, _) = PatternNet.Trained();
-        var folded = BatchNormFolding.Fold(Capture.Trace(net, 1, 1, 8, 8));
+        var folded = GraphPasses.FoldBatchNorm(Capture.Trace(net, 1, 1, 8, 8));
         Assert.DoesNotContain(folded.Nodes, n => n.Op is BatchNormOp);
         var replay = new GraphModule(folded);
         replay.eval();

@@ -45,6 +45,18 @@ public class ConvNeXtTests
     }
 
     [Fact]
+    public void Folding_layer_scale_keeps_the_macs_and_takes_only_the_scales_from_the_parameters()
+    {
+        using var scope = NewDisposeScope();
+        using var model = new ConvNeXt(new ConvNeXtConfig { Depths = [1, 2], Dims = [8, 16], Classes = 3, LayerScale = 1 });
+        var graph = Capture.Trace(model, 1, 3, 32, 32);
+        var (before, after) = (Cost.Of(graph), Cost.Of(GraphPasses.Simplify(graph)));
+        Assert.Equal(before.Macs, after.Macs);
+        Assert.Equal(before.Parameters - 8 - 2 * 16, after.Parameters);
+        Assert.Equal(model.parameters().Sum(p => p.numel()), before.Parameters);
+    }
+
+    [Fact]
     public void Layer_ids_of_the_published_depths()
     {
         using var scope = NewDisposeScope();
