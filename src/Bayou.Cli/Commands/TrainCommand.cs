@@ -61,8 +61,10 @@ internal static class TrainCommand
         var entry = Catalog.Models.Find(name);
         var channels = parsed.GetValue(model.Channels) ?? (report.Colour > 0 ? 3 : 1);
         var side = Math.Min(report.Width?.Median ?? entry.InputSize, report.Height?.Median ?? entry.InputSize);
-        var preprocessing = Preprocessing.For(parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side)), channels);
-        var recipe = recipeOptions.Apply(FitRecipe.For(epochs, splits.Train.Count, 128), parsed);
+        var size = parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side));
+        // Published weights expect the mean and deviation they were trained with.
+        var preprocessing = parsed.GetValue(model.Weights) is null ? FitRecipe.Preprocessings(splits, channels, seed)(size) : Preprocessing.For(size, channels);
+        var recipe = recipeOptions.Apply(FitRecipe.For(epochs, splits.Train.Count), parsed);
 
         progress.Stage("Training");
         manual_seed(seed);

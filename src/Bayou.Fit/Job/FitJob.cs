@@ -42,11 +42,11 @@ public sealed class FitJob
         var splits = ReadData(out var data);
         var channels = data.Colour > 0 ? 3 : 1;
         var context = new ProposalContext(Math.Min(data.Width?.Median ?? 32, data.Height?.Median ?? 32), channels, splits.Classes.Count);
-        Preprocessing ForSize(int size) => Preprocessing.For(size, channels);
+        var forSize = FitRecipe.Preprocessings(splits, channels, options.Seed);
         var model = new ModelOptions(splits.Classes.Count, channels);
 
         progress.Stage("Candidates");
-        var calibration = new CalibrationPictures(splits, ForSize, options.Seed);
+        var calibration = new CalibrationPictures(splits, forSize, options.Seed);
         var proposer = new ConvNeXtSpace((ulong)options.Seed);
         var (candidates, costs, budget) = Propose(proposer, new MeasuredCost(model, options.ThreadCount, options.Seed, size => calibration.Images(size, 64), store), context);
         var fitting = candidates.Where(c => costs[c.Key].Forms.Any(Margin(budget).Fits)).OrderByDescending(c => c.Estimate.Macs).ToList();
@@ -55,14 +55,14 @@ public sealed class FitJob
 
         progress.Stage("Search");
         var plan = new HalvingPlan(3, options.Effort ?? Math.Max(4000, splits.Train.Count / 10), 3, options.Rounds);
-        var (trials, ranking) = Search(Spread(fitting, options.Trainees), plan, splits, model, ForSize, store);
+        var (trials, ranking) = Search(Spread(fitting, options.Trainees), plan, splits, model, forSize, store);
         var chosen = ranking[0];
         progress.Line($"chosen: {chosen.Description}");
 
         progress.Stage("Training");
-        var preprocessing = ForSize(chosen.InputSize);
+        var preprocessing = forSize(chosen.InputSize);
         var epochs = options.Epochs ?? FitRecipe.Epochs(splits.Train.Count);
-        var recipe = FitRecipe.For(epochs, splits.Train.Count, 128);
+        var recipe = FitRecipe.For(epochs, splits.Train.Count);
         recipe = options.ChangeRecipe?.Invoke(recipe) ?? recipe;
         manual_seed(options.Seed);
         using var network = chosen.Build(model with { DropPath = recipe.DropPath, LayerScale = recipe.LayerScale });
@@ -199,7 +199,7 @@ public sealed class FitJob
     private (IReadOnlyList<Trial>, IReadOnlyList<Candidate>) Search(List<Candidate> trainees, HalvingPlan plan, DataSplits splits, ModelOptions model, Func<int, Preprocessing> preprocessing, RunStore store)
     {
         var (rung, index, count) = (0, 0, 1);
-        var judge = new ShortTraining(splits, model, preprocessing, options.Seed, 128,
+        var judge = new ShortTraining(splits, model, preprocessing, options.Seed, 64,
             (fraction, text) => progress.Status((index + fraction) / count, $"round {rung + 1}, candidate {index + 1} of {count}: {text}"));
         return SuccessiveHalving.Run(trainees, plan, judge, store, (candidate, r, i, n, trial) =>
         {

@@ -13,14 +13,15 @@ public static class FitRecipe
     public static int Epochs(int pictures) => (int)Math.Clamp(Math.Round(1.5e6 / pictures), 10, 100);
 
     /// <summary>The full recipe for a number of epochs.</summary>
-    public static Recipe For(int epochs, int pictures, int batch)
+    public static Recipe For(int epochs, int pictures, int batch = 64)
     {
         // A step needs enough company: at least twenty an epoch.
         var size = Math.Clamp(pictures / 20, 8, batch);
-        var recipe = Recipe.Short(epochs, size, lr: 4e-3 * Math.Sqrt(size / 128.0)) with { Name = "fit" };
-        return epochs < LongEpochs ? recipe : recipe with
+        var recipe = Recipe.Short(epochs, size, lr: 3e-3 * Math.Sqrt(size / 64.0)) with { Name = "fit", LabelSmoothing = 0.05 };
+        return IsShort(epochs) ? recipe : recipe with
         {
             Name = "fit-long",
+            LabelSmoothing = 0.1,
             MixupAlpha = 0.2,
             CutmixAlpha = 1,
             MixProbability = 0.5,
@@ -31,15 +32,52 @@ public static class FitRecipe
         };
     }
 
-    /// <summary>Crop and flip only: for short trials.</summary>
-    public static Augmentation Light(DataSplits splits) => IsSmall(splits) ? Augmentation.SmallPictures : new Augmentation { ScaleMin = 0.35 };
+    /// <summary>
+    /// Flips and, where there is time for it, crops. A short training of small pictures has no time for crops: on 20,000 pictures of Fashion-MNIST seen once, shifts of up to
+    /// 4 pixels cost ten points.
+    /// </summary>
+    public static Augmentation Light(DataSplits splits, int epochs) =>
+        !IsSmall(splits) ? new Augmentation { ScaleMin = IsShort(epochs) ? 0.5 : 0.25 }
+        : IsShort(epochs) ? Augmentation.None with { Flip = 0.5 }
+        : Augmentation.SmallPictures;
+
+    /// <summary>Eval transform for a size, normalised by the mean and deviation of (a thousand of) the training pictures themselves.</summary>
+    public static Func<int, Preprocessing> Preprocessings(DataSplits splits, int channels, int seed)
+    {
+        var (mean, std) = Statistics(splits.Train, channels, seed);
+        return size => Preprocessing.For(size, channels) with { Mean = mean, Std = std };
+    }
+
+    private static (float[] Mean, float[] Std) Statistics(IImageDataset data, int channels, int seed)
+    {
+        var order = Enumerable.Range(0, data.Count).ToArray();
+        new Random(seed).Shuffle(order);
+        var (sum, squares, count) = (new double[channels], new double[channels], 0L);
+        foreach (var index in order.Take(1000))
+        {
+            var pixels = data.Read(index).WithChannels(channels).Pixels;
+            for (var i = 0; i < pixels.Length; i++)
+            {
+                var v = pixels[i] / 255.0;
+                sum[i % channels] += v;
+                squares[i % channels] += v * v;
+            }
+            count += pixels.Length / channels;
+        }
+        var mean = sum.Select(s => s / count).ToArray();
+        // Pictures of one flat colour have no deviation to divide by.
+        var std = squares.Select((q, c) => Math.Max(0.05, Math.Sqrt(Math.Max(0, q / count - mean[c] * mean[c])))).ToArray();
+        return (mean.Select(m => (float)Math.Round(m, 4)).ToArray(), std.Select(d => (float)Math.Round(d, 4)).ToArray());
+    }
 
     /// <summary>The augmentation a recipe asks for.</summary>
-    public static Augmentation AugmentationOf(Recipe recipe, DataSplits splits) => Light(splits) with
+    public static Augmentation AugmentationOf(Recipe recipe, DataSplits splits) => Light(splits, recipe.Epochs) with
     {
         RandAugment = recipe.RandAugment.Length == 0 ? null : RandAugment.Parse(recipe.RandAugment),
         Erasing = recipe.RandomErasing,
     };
+
+    private static bool IsShort(int epochs) => epochs < LongEpochs;
 
     private static bool IsSmall(DataSplits splits)
     {

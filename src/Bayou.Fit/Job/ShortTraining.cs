@@ -28,9 +28,9 @@ public sealed class ShortTraining(DataSplits splits, ModelOptions modelOptions, 
         var epochs = (int)Math.Max(1, Math.Round((double)effort / pictures));
         var size = Math.Min(batch, Math.Max(8, pictures / 32));
         var eval = preprocessing(candidate.InputSize);
-        var train = new ImageLoader(Shuffled(splits.Train, pictures), size, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.Light(splits), Preprocessing = eval });
+        var train = new ImageLoader(Shuffled(splits.Train, pictures), size, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.Light(splits, epochs), Preprocessing = eval });
         var val = new ImageLoader(Shuffled(splits.Val, Math.Min(MaxVal, splits.Val.Count)), 250, new LoaderOptions { Preprocessing = eval });
-        using var result = Trainer.Train(model, new LoaderSource(train), new LoaderSource(val), Recipe.Short(epochs, size), new TrainerOptions
+        using var result = Trainer.Train(model, new LoaderSource(train), new LoaderSource(val), FitRecipe.For(epochs, pictures, size), new TrainerOptions
         {
             Seed = seed,
             Cancellation = cancel,
