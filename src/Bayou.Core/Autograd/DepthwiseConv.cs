@@ -6,10 +6,16 @@ namespace Bayou.Core;
 
 /// <summary>
 /// Depthwise convolution whose gradients come from Bayou's own kernels: stride 1, odd kernel, "same" zero padding, float32 on the CPU, channels-last memory.
-/// The forward stays libtorch's, which is as fast. <see cref="Conv2dOp"/> takes it where a gradient is wanted and <see cref="Suits"/> says so; networks do not call it.
+/// The forward stays libtorch's, which is as fast. <see cref="Conv2dOp"/> takes it where it is <see cref="Enabled"/>, a gradient is wanted and <see cref="Suits"/> says so; networks do not call it.
 /// </summary>
 public static unsafe class DepthwiseConv
 {
+    /// <summary>
+    /// Whether networks use these gradients. Off by default: in two of six long trainings with them, on busy cores, libtorch read garbage where the sizes of a permute stood and the
+    /// training ended; none of those without them did. The cause is not found; the gain in a whole training step was 5 %.
+    /// </summary>
+    public static bool Enabled { get; set; } = Environment.GetEnvironmentVariable("BAYOU_DEPTHWISE_GRADIENTS") == "1";
+
     /// <summary>Whether this convolution's gradients are for the kernels, by its form and by what was measured.</summary>
     internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {

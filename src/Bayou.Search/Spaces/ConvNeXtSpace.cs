@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Data;
 using Bayou.Images;
 
 namespace Bayou.Search;
@@ -72,10 +73,11 @@ public sealed class ConvNeXtSpace(ulong seed) : IProposer
     {
         var candidates = new List<Candidate>();
         var keys = new HashSet<string>(known);
-        var offset = (int)(seed % 9973) + 20;
+        // The seed rotates the sequence (Cranley and Patterson): other points, as evenly spread.
+        double Coordinate(int index, int radix) => (Halton(index + 20, radix) + StableHash.Mix(seed, (ulong)radix) / (double)ulong.MaxValue) % 1;
         for (var i = 0; i < draws; i++)
         {
-            if (Point(context, Halton(i + offset, 2), Halton(i + offset, 3), Halton(i + offset, 5), Halton(i + offset, 7)) is not { } candidate) continue;
+            if (Point(context, Coordinate(i, 2), Coordinate(i, 3), Coordinate(i, 5), Coordinate(i, 7)) is not { } candidate) continue;
             if (keys.Add(candidate.Key)) candidates.Add(candidate);
         }
         return candidates;

@@ -6,8 +6,14 @@ using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-public unsafe class DepthwiseTests
+public unsafe class DepthwiseTests : IDisposable
 {
+    private readonly bool before = DepthwiseConv.Enabled;
+
+    public DepthwiseTests() => DepthwiseConv.Enabled = true;
+
+    public void Dispose() => DepthwiseConv.Enabled = before;
+
     // Straight from the definition, in double.
     private static (double[] Y, double[] Dx, double[] Dw, double[] Db) Reference(float[] x, float[] w, float[] bias, float[] dy, DepthwiseShape s)
     {
