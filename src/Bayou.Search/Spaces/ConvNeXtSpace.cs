@@ -89,20 +89,20 @@ public sealed class ConvNeXtSpace(ulong seed) : IProposer
         var native = Math.Clamp(context.PictureSize, 8, 224);
         // Small pictures are never shrunk; photographs may be, down to a quarter of their side.
         var size = native <= 40 ? native : Round(native * Math.Pow(4, -uSize), 16);
-        // The stem leaves a map of 7 to 28 pixels a side.
-        var smallest = Math.Max(1, (int)Math.Ceiling(size / 28.0));
+        // The stem leaves a map of 7 to 28 pixels a side (of small pictures to 16: finer maps cost more than they tell).
+        var smallest = Math.Max(1, (int)Math.Ceiling(size / (native <= 40 ? 16.0 : 28.0)));
         var largest = Math.Max(smallest, size / 7);
         var patch = (int)Math.Round(smallest * Math.Pow((double)largest / smallest, uPatch));
         var map = size / patch;
         var stages = map >= 28 ? 4 : map >= 7 ? 3 : map >= 4 ? 2 : 1;
-        var width = 8 * Math.Pow(native <= 40 ? 8 : 12, uWidth);            // first stage: 8 to 64 (96) channels
-        var depth = 2 * Math.Pow(native <= 40 ? 5 : 9, uDepth);             // blocks in all: 2 to 10 (18)
+        var width = 8 * Math.Pow(native <= 40 ? 5 : 12, uWidth);            // first stage: 8 to 40 (96) channels
+        var depth = 2 * Math.Pow(native <= 40 ? 4 : 9, uDepth);             // blocks in all: 2 to 8 (18)
         var dims = new int[stages];
         for (var s = 0; s < stages; s++) dims[s] = Math.Max(WidthStep, Round(width * Math.Pow(2, s), WidthStep));
         // The paper's stage ratio 1:1:3:1; with fewer stages the heavy one is the last but one.
         double[] ratio = stages switch { 4 => [1, 1, 3, 1], 3 => [1, 2, 1], 2 => [1, 1], _ => [1] };
         var depths = ratio.Select(r => Math.Max(1, (int)Math.Round(depth * r / ratio.Sum()))).ToArray();
-        var config = new ConvNeXtConfig { Depths = depths, Dims = dims, Patch = patch, InChannels = context.Channels, Classes = context.Classes, LayerScale = 1 };
+        var config = new ConvNeXtConfig { Depths = depths, Dims = dims, Patch = patch, InChannels = context.Channels, Classes = context.Classes, LayerScale = 1, FanInInit = true };
         if (size < config.MinInput) return null;
         var key = $"convnext-w{string.Join('.', dims)}-d{string.Join('.', depths)}-p{patch}-i{size}";
         return new Candidate(key, $"ConvNeXt {string.Join('-', dims)} channels, {string.Join('-', depths)} blocks, patch {patch}, input {size}", size, Estimate(config, size),
