@@ -10,7 +10,7 @@ public static class FitRecipe
     private const int LongEpochs = 15;
 
     /// <summary>In fewer passes than these even mirrored pictures are only harder ones.</summary>
-    private const int VeryShortEpochs = 6;
+    private const int VeryShortEpochs = 8;
 
     /// <summary>Passes over the training part: about 1.5 million pictures, between 10 and 100 passes.</summary>
     public static int Epochs(int pictures) => (int)Math.Clamp(Math.Round(1.5e6 / pictures), 10, 100);
