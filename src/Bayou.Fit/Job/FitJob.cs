@@ -25,7 +25,7 @@ public sealed class FitJob
     private readonly CancellationToken cancel;
     private readonly Stopwatch clock = Stopwatch.StartNew();
 
-    private FitJob(FitOptions options, IFitProgress progress, CancellationToken cancel) => (this.options, this.progress, this.cancel) = (options.Checked(), progress, cancel);
+    private FitJob(FitOptions options, IFitProgress progress, CancellationToken cancel) => (this.options, this.progress, this.cancel) = (options.Checked() with { Folder = Path.GetFullPath(options.Folder) }, progress, cancel);
 
     /// <summary>Runs or resumes a fit.</summary>
     /// <exception cref="BayouException">Bad data or options, nothing fits the budget, or the folder holds another run.</exception>

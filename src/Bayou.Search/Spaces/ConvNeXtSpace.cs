@@ -89,13 +89,13 @@ public sealed class ConvNeXtSpace(ulong seed) : IProposer
         var native = Math.Clamp(context.PictureSize, 8, 224);
         // Small pictures are never shrunk; photographs may be, down to a quarter of their side.
         var size = native <= 40 ? native : Round(native * Math.Pow(4, -uSize), 16);
-        // The stem leaves a map of 7 to 28 pixels a side (of small pictures to 16: finer maps cost more than they tell).
+        // The stem leaves a map of 7 to 28 pixels a side, of small pictures 9 to 16: finer maps cost more than they tell, coarser ones lose detail.
         var smallest = Math.Max(1, (int)Math.Ceiling(size / (native <= 40 ? 16.0 : 28.0)));
-        var largest = Math.Max(smallest, size / 7);
+        var largest = Math.Max(smallest, size / (native <= 40 ? 9 : 7));
         var patch = (int)Math.Round(smallest * Math.Pow((double)largest / smallest, uPatch));
         var map = size / patch;
         var stages = map >= 28 ? 4 : map >= 7 ? 3 : map >= 4 ? 2 : 1;
-        var width = 8 * Math.Pow(native <= 40 ? 5 : 12, uWidth);            // first stage: 8 to 40 (96) channels
+        var width = native <= 40 ? 16 * Math.Pow(3, uWidth) : 8 * Math.Pow(12, uWidth);     // first stage: 16 to 48 (8 to 96) channels
         var depth = 2 * Math.Pow(native <= 40 ? 4 : 9, uDepth);             // blocks in all: 2 to 8 (18)
         var dims = new int[stages];
         for (var s = 0; s < stages; s++) dims[s] = Math.Max(WidthStep, Round(width * Math.Pow(2, s), WidthStep));
