@@ -6,7 +6,7 @@ namespace Bayou.Cli;
 internal static class DemoCommand
 {
     // What a demo is: this very command line.
-    private static readonly string[] Line = ["fit", "fashion-mnist", "--latency", "median", "--epochs", "6", "--trainees", "6", "--effort", "5000"];
+    private static readonly string[] Line = ["fit", "fashion-mnist", "--latency", "median", "--epochs", "6", "--near", "4", "--trainees", "4", "--effort", "5000"];
 
     public static Command Create()
     {
