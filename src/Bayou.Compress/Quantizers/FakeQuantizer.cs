@@ -237,7 +237,7 @@ public sealed class NnieFakeQuantizer(Observer observer) : FakeQuantizer(observe
             var code = (magnitude.log2() * Number.Of(16) - Number.Of(z)).round();
             // Negative values have no code 0.
             code = where(x.lt(Number.Of(0)), code.clamp(Number.Of(1), Number.Of(127)), code.clamp(Number.Of(0), Number.Of(127)));
-            y = x.sign() * pow(Number.Of(2), code.Plus(Number.Of(z)) / Number.Of(16));
+            y = x.sign() * (code.Plus(Number.Of(z)) / Number.Of(16)).exp2();
             y = where(magnitude.lt(Number.Of(Math.Pow(2, (z - 16) / 16))), zeros_like(x), y);
         }
         return QuantScheme.StraightThrough(y, x);
