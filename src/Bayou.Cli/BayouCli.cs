@@ -25,7 +25,7 @@ public static class BayouCli
             stop.Cancel();
         });
         var parsed = Root().Parse(args);
-        if (parsed.Errors.Count > 0)
+        if (parsed.Errors.Count > 0 && parsed.Action is not HelpText)
         {
             foreach (var error in parsed.Errors) Console.Error.WriteLine($"bayou: {error.Message}");
             var path = string.Join(' ', Path(parsed.CommandResult));
@@ -78,6 +78,7 @@ public static class BayouCli
         root.Add(ProfileCommand.Create());
         root.Add(ExportCommand.Create());
         root.Add(Common.Verbose);
+        HelpText.Install(root);
         return root;
     }
 

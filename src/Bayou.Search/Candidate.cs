@@ -75,4 +75,5 @@ public interface IQualityJudge
 /// <param name="Loss">Validation loss.</param>
 /// <param name="Seconds">Time it took.</param>
 /// <param name="Note">Why it failed, otherwise null.</param>
-public sealed record Trial(string Key, int Rung, long Effort, double Accuracy, double Loss, double Seconds, string? Note = null);
+/// <param name="Folds">Accuracy on every fold of a cross-validation; null where there was none.</param>
+public sealed record Trial(string Key, int Rung, long Effort, double Accuracy, double Loss, double Seconds, string? Note = null, double[]? Folds = null);

@@ -11,10 +11,15 @@ public static class LabelSmoothingCrossEntropyLoss
     /// <param name="logits">[N, K].</param>
     /// <param name="labels">[N], int64 class indices.</param>
     /// <param name="smoothing">s, 0 for plain cross entropy.</param>
-    public static Tensor Of(Tensor logits, Tensor labels, double smoothing)
+    /// <param name="classWeights">[K] or null: every class's term is weighted, and the sum divided by the weights of the labels (as PyTorch's cross_entropy does).</param>
+    public static Tensor Of(Tensor logits, Tensor labels, double smoothing, Tensor? classWeights = null)
     {
         var logProbabilities = nn.functional.log_softmax(logits, -1);
-        var loss = nn.functional.nll_loss(logProbabilities, labels);
-        return smoothing == 0 ? loss : loss.mul(Number.Of(1 - smoothing)).sub(logProbabilities.mean().mul(Number.Of(smoothing)));
+        var loss = nn.functional.nll_loss(logProbabilities, labels, classWeights);
+        if (smoothing == 0) return loss;
+        var smooth = classWeights is null
+            ? logProbabilities.mean()
+            : logProbabilities.mul(classWeights).mean([-1]).sum().div(classWeights.index_select(0, labels).sum());
+        return loss.mul(Number.Of(1 - smoothing)).sub(smooth.mul(Number.Of(smoothing)));
     }
 }

@@ -99,6 +99,15 @@ public sealed record Recipe
     /// <summary>Probability of random erasing (pixel mode); for whoever builds the loader.</summary>
     public double RandomErasing { get; init; }
 
+    /// <summary>Loss weight of every class, in the order of the labels; null: all the same.</summary>
+    public IReadOnlyList<double>? ClassWeights { get; init; }
+
+    /// <summary>Share of the distillation loss, 0..1: loss = (1 - w) cross entropy + w <see cref="DistillationLoss"/>. Above 0 the training needs a teacher.</summary>
+    public double DistillWeight { get; init; }
+
+    /// <summary>Temperature of the distillation.</summary>
+    public double DistillTemperature { get; init; } = 2;
+
     /// <summary>Whether batches are mixed, and the loss therefore takes soft targets.</summary>
     [JsonIgnore]
     public bool Mixes => MixProbability > 0 && (MixupAlpha > 0 || CutmixAlpha > 0);
@@ -210,6 +219,9 @@ public sealed record Recipe
         Require(MixSwitchProbability is >= 0 and <= 1, nameof(MixSwitchProbability), MixSwitchProbability, "in [0, 1]");
         Require(DropPath is >= 0 and < 1, nameof(DropPath), DropPath, "in [0, 1)");
         Require(RandomErasing is >= 0 and <= 1, nameof(RandomErasing), RandomErasing, "in [0, 1]");
+        Require(DistillWeight is >= 0 and <= 1, nameof(DistillWeight), DistillWeight, "in [0, 1]");
+        Require(DistillTemperature > 0, nameof(DistillTemperature), DistillTemperature, "above 0");
+        foreach (var weight in ClassWeights ?? []) Require(double.IsFinite(weight) && weight >= 0, nameof(ClassWeights), weight, "0 or more");
         return this;
 
         static void Require(bool holds, string name, double value, string range)

@@ -27,6 +27,8 @@ public static class Trainer
         if (val is not null && val.Classes != train.Classes) throw new BayouException($"training has {train.Classes} classes, validation {val.Classes}");
         var stepsPerEpoch = train.BatchCount / recipe.UpdateFreq;
         if (stepsPerEpoch == 0) throw new BayouException($"an epoch of {train.BatchCount} batches is shorter than one step of {recipe.UpdateFreq}: use a smaller batch or update frequency");
+        if (recipe.DistillWeight > 0 && options.Teacher is null) throw new BayouException("the recipe distils, and there is no teacher: give one, or set DistillWeight to 0");
+        if (recipe.ClassWeights is { } w && w.Count != train.Classes) throw new BayouException($"the recipe weights {w.Count} classes, the data have {train.Classes}");
         if (options.TuneAllocator) GlibcAllocator.KeepFreedMemory();
 
         // --- what is trained, and with what
@@ -36,6 +38,8 @@ public static class Trainer
         var mixup = recipe.Mixes
             ? new Mixup(train.Classes, recipe.MixupAlpha, recipe.CutmixAlpha, recipe.MixProbability, recipe.MixSwitchProbability, recipe.LabelSmoothing)
             : null;
+
+        using var classWeights = recipe.ClassWeights is null ? null : tensor(recipe.ClassWeights.Select(v => (float)v).ToArray()).DetachFromDisposeScope();
 
         // --- from the beginning, or from where it stopped
         var state = new TrainState();
@@ -120,19 +124,25 @@ public static class Trainer
         double ForwardBackward(Tensor images, Tensor labels, long draw)
         {
             using var scope = NewDisposeScope();
-            Tensor loss;
-            if (mixup is null)
-            {
-                loss = LabelSmoothingCrossEntropyLoss.Of(network.call(images), labels, recipe.LabelSmoothing);
-            }
-            else
-            {
-                var targets = mixup.Apply(images, labels, mixup.Draw(options.Seed, draw, (int)images.shape[2], (int)images.shape[3]));
-                loss = SoftTargetCrossEntropyLoss.Of(network.call(images), targets);
-            }
+            // Mixing changes the pictures in place: before the network and the teacher see them.
+            var targets = mixup?.Apply(images, labels, mixup.Draw(options.Seed, draw, (int)images.shape[2], (int)images.shape[3]));
+            var logits = network.call(images);
+            var loss = targets is null
+                ? LabelSmoothingCrossEntropyLoss.Of(logits, labels, recipe.LabelSmoothing, classWeights)
+                : SoftTargetCrossEntropyLoss.Of(logits, targets, classWeights);
+            if (recipe.DistillWeight > 0) loss = Distilled(loss, logits, images);
             var value = loss.item<float>();
             if (float.IsFinite(value)) (recipe.UpdateFreq == 1 ? loss : loss.div(Number.Of(recipe.UpdateFreq))).backward();
             return value;
+        }
+
+        Tensor Distilled(Tensor loss, Tensor logits, Tensor images)
+        {
+            Tensor teacher;
+            using (no_grad()) teacher = options.Teacher!(images);
+            if (!teacher.shape.SequenceEqual(logits.shape))
+                throw new BayouException($"the teacher gives [{string.Join(", ", teacher.shape)}] logits, the network [{string.Join(", ", logits.shape)}]");
+            return loss.mul(Number.Of(1 - recipe.DistillWeight)).Plus(DistillationLoss.Of(logits, teacher, recipe.DistillTemperature).mul(Number.Of(recipe.DistillWeight)));
         }
 
         void Report(int step, double loss, double norm)

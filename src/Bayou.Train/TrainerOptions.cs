@@ -1,6 +1,6 @@
 namespace Bayou.Train;
 
-/// <summary>Where and how a training runs; none of this changes the weights it ends with (but <see cref="Seed"/> and <see cref="MaxSeconds"/>).</summary>
+/// <summary>Where and how a training runs; none of this changes the weights it ends with (but <see cref="Seed"/>, <see cref="Teacher"/> and <see cref="MaxSeconds"/>).</summary>
 public sealed record TrainerOptions
 {
     /// <summary>Folder for checkpoint.safetensors, best.safetensors, last.safetensors and tb/; null writes nothing.</summary>
@@ -11,6 +11,9 @@ public sealed record TrainerOptions
 
     /// <summary>Seed of everything random in the training (drop path, mixup); the loader has its own.</summary>
     public long Seed { get; init; }
+
+    /// <summary>Logits [N, K] of a teacher for the pictures [N, C, H, W] as the network sees them; needed when the recipe distils.</summary>
+    public Func<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>? Teacher { get; init; }
 
     /// <summary>Called after every optimizer step.</summary>
     public Action<TrainProgress>? Progress { get; init; }

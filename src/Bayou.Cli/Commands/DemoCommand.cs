@@ -11,7 +11,9 @@ internal static class DemoCommand
     public static Command Create()
     {
         var command = new Command("demo", $"""
-            The main job on Fashion-MNIST with the budget at the median latency of the first proposals, so that it binds. It runs exactly
+            The main job on Fashion-MNIST, with the budget at the median latency of the first proposals, so that it binds.
+
+            It runs exactly
               bayou {string.Join(' ', Line)}
 
             Examples:

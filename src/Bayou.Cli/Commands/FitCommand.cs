@@ -1,5 +1,6 @@
 using System.CommandLine;
 using Bayou.Core;
+using Bayou.Data;
 using Bayou.Fit;
 using Bayou.Search;
 using Bayou.Train;
@@ -22,6 +23,8 @@ internal static class FitCommand
               bayou fit photos/ --latency 3ms
               bayou fit photos.zip --latency 800us --size 300kB --threads 1
               bayou fit fashion-mnist --params 50k --epochs 5
+              bayou fit photos/ --latency 3ms --init convnext_tiny_1k_224_ema.pth     few pictures: start from a trained network
+              bayou fit photos/ --latency 1ms --teacher runs/large/model.onnx --time 30m
               bayou fit photos/ --latency 3ms --out runs/photos --resume     after a kill or Ctrl-C
             """);
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
@@ -30,6 +33,14 @@ internal static class FitCommand
         var macs = new Option<string?>("--macs") { Description = "limit of the multiply-accumulates a picture: 10M" };
         var ace = new Option<string?>("--ace") { Description = "limit of the arithmetic computation effort (MACs x bits x bits): 640M" };
         var size = new Option<string?>("--size") { Description = "limit of the file: 300kB, 1MiB" };
+        var init = new Option<string?>("--init") { Description = "start from a checkpoint (.safetensors, .pth): its network with a fresh head, head first, then all of it" };
+        var initModel = new Option<string?>("--init-model") { Description = "catalog name of the checkpoint's network, where it is not recognised" };
+        var noScratch = new Option<bool>("--no-scratch") { Description = "with --init: do not also train from scratch for comparison" };
+        var teacher = new Option<string?>("--teacher") { Description = "distil from a model.onnx or checkpoint that knows the same classes" };
+        var teacherWeight = new Option<double>("--teacher-weight") { Description = "the teacher's share of the loss, 0..1", DefaultValueFactory = _ => 0.7 };
+        var time = new Option<string?>("--time") { Description = "limit of the whole run: 90s, 30m, 2h; search and training are cut to fit" };
+        var balance = new Option<BalanceMode>("--balance") { Description = "unequal classes: show rare ones more often, weight the loss, or nothing", DefaultValueFactory = _ => BalanceMode.Auto };
+        var folds = new Option<int?>("--folds") { Description = "judge candidates by cross-validation; default 5 where a class has under 100 pictures; 0: off" };
         var output = new Option<string?>("--out") { Description = "run folder; default runs/fit-DATA-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on with the run in --out" };
         var epochs = new Option<int?>("--epochs") { Description = "passes of the winner's training; default about 1.5 million pictures in all" };
@@ -44,7 +55,7 @@ internal static class FitCommand
         var recipe = new RecipeOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(data);
-        foreach (var option in (Option[])[latency, parameters, macs, ace, size, output, resume, epochs, proposals, near, trainees, effort, rounds, loss, val, test, .. recipe.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, trainees, effort, rounds, loss, val, test, .. recipe.All, seed, threads, json]) command.Add(option);
 
         command.SetAction((parsed, cancel) =>
         {
@@ -65,6 +76,14 @@ internal static class FitCommand
                     SizeBytes = Count(parsed.GetValue(size)),
                 },
                 MedianLatency = median,
+                Init = Absolute(parsed.GetValue(init)),
+                InitModel = parsed.GetValue(initModel),
+                CompareScratch = !parsed.GetValue(noScratch),
+                Teacher = Absolute(parsed.GetValue(teacher)),
+                TeacherWeight = parsed.GetValue(teacherWeight),
+                TimeLimit = parsed.GetValue(time) is { } limit ? Budget.ParseSeconds(limit) : null,
+                Balance = parsed.GetValue(balance),
+                Folds = parsed.GetValue(folds),
                 Folder = folder ?? Common.NewRunFolder("fit", source),
                 Resume = parsed.GetValue(resume),
                 Seed = parsed.GetValue(seed),
@@ -119,6 +138,8 @@ internal static class FitCommand
         var saved = (double)r.SizeInt8Bytes / r.SizeFp32Bytes;
         AnsiConsole.MarkupLineInterpolated($"INT8 buys       {r.LatencyFp32Ms / r.LatencyInt8Ms:0.00}x the speed and {saved:P0} of the size for {(r.AccuracyFp32 - r.AccuracyInt8) * 100:0.00} points ({r.KeptInFloat.Count} layers kept in float)");
         AnsiConsole.MarkupLineInterpolated($"checks          fp32 ONNX = TorchSharp to {r.OnnxMaxAbsDiff:G2}; INT8 ONNX and fake-quantised agree on {r.Int8Top1Agreement:P2} of {r.TestPictures} test pictures");
+        if (r.Scratch is { } s) AnsiConsole.MarkupLineInterpolated($"checkpoint      {s.TestAccuracy:P2} on the test part; from scratch {s.ScratchTestAccuracy:P2} with the same pictures and {s.Epochs} passes");
+        if (r.CrossValidation is { } f) AnsiConsole.MarkupLineInterpolated($"folds           {f.Mean:P1} +- {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds in the search");
         AnsiConsole.MarkupLineInterpolated($"time            {r.Seconds:0} s, training at {r.PicturesPerSecond:0} pictures/s");
         AnsiConsole.MarkupLineInterpolated($"model           {r.Onnx}");
         AnsiConsole.MarkupLineInterpolated($"report          {r.Report}");
@@ -128,6 +149,8 @@ internal static class FitCommand
     public static string CommandLine(ParseResult parsed) => "./bayou " + string.Join(' ', parsed.Tokens.Select(t => Quote(t.Value)));
 
     private static string Quote(string word) => word.Length > 0 && word.All(c => char.IsLetterOrDigit(c) || "-_./=:,@%+".Contains(c)) ? word : "'" + word.Replace("'", "'\\''") + "'";
+
+    private static string? Absolute(string? path) => path is null ? null : Path.GetFullPath(path);
 
     private static long? Count(string? text) => text is null ? null : Budget.ParseCount(text);
 }

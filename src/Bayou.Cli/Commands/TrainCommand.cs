@@ -69,7 +69,7 @@ internal static class TrainCommand
         progress.Stage("Training");
         manual_seed(seed);
         using var network = entry.Create(new ModelOptions(splits.Classes.Count, channels, recipe.DropPath, recipe.LayerScale));
-        if (parsed.GetValue(model.Weights) is { } weights) network.LoadBody(weights, progress.Line);
+        if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
         var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
         var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));
         using var result = Trainer.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
@@ -94,15 +94,5 @@ internal static class TrainCommand
         OnnxWriter.Write(GraphPasses.Simplify(graph), Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
         var cost = Cost.Of(graph);
         return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs);
-    }
-
-    // Fine-tuning: a head for other classes stays fresh, everything else must fit.
-    private static void LoadBody(this Layer network, string path, Action<string> note)
-    {
-        using var file = WeightFile.Open(path);
-        var report = file.LoadInto(network, strict: false);
-        var bad = report.Missing.Concat(report.Unexpected).Where(k => !k.StartsWith("head.", StringComparison.Ordinal)).Concat(report.Mismatched.Where(m => !m.StartsWith("head.", StringComparison.Ordinal))).ToList();
-        if (bad.Count > 0) throw new BayouException($"'{path}' does not fit the network: {report}");
-        if (!report.Complete) note("the head has other classes: it starts fresh");
     }
 }

@@ -24,6 +24,7 @@ public sealed class FitJob
     private readonly IFitProgress progress;
     private readonly CancellationToken cancel;
     private readonly Stopwatch clock = Stopwatch.StartNew();
+    private readonly List<string> notes = [];
 
     private FitJob(FitOptions options, IFitProgress progress, CancellationToken cancel) => (this.options, this.progress, this.cancel) = (options.Checked() with { Folder = Path.GetFullPath(options.Folder) }, progress, cancel);
 
@@ -37,55 +38,90 @@ public sealed class FitJob
         using var store = OpenStore();
         set_num_threads(options.ThreadCount);
         Kernels.KernelThreads.Count = options.ThreadCount;
+        var plan = new TimePlan(options.TimeLimit, store);
+        try
+        {
+            return Run(store, plan);
+        }
+        finally
+        {
+            plan.Save();
+        }
+    }
 
-        progress.Stage("Data");
+    private FitResult Run(RunStore store, TimePlan plan)
+    {
+        Stage("Data", plan);
         var splits = ReadData(out var data);
-        var channels = data.Colour > 0 ? 3 : 1;
+        var pretrained = options.Init is null ? null : PretrainedModel.Open(options.Init, options.InitModel);
+        var channels = pretrained?.Channels == 3 || data.Colour > 0 ? 3 : 1;
         var context = new ProposalContext(Math.Min(data.Width?.Median ?? 32, data.Height?.Median ?? 32), channels, splits.Classes.Count);
-        var forSize = FitRecipe.Preprocessings(splits, channels, options.Seed);
-        var model = new ModelOptions(splits.Classes.Count, channels);
+        using var teacher = options.Teacher is null ? null : Teacher.Open(options.Teacher, splits.Classes, options.ThreadCount);
+        var setup = new TrainingSetup(splits, new ModelOptions(splits.Classes.Count, channels), Preprocessings(splits, pretrained, channels), options.Seed, Balance(splits))
+        {
+            Teacher = teacher,
+            TeacherWeight = options.TeacherWeight,
+            FineTune = pretrained is not null,
+            Change = options.ChangeRecipe ?? (r => r),
+        };
+        if (teacher is not null) Note($"every training also learns from {Path.GetFileName(options.Teacher)}: {options.TeacherWeight:P0} of the loss is distillation");
 
-        progress.Stage("Candidates");
-        var calibration = new CalibrationPictures(splits, forSize, options.Seed);
-        var proposer = new ConvNeXtSpace((ulong)options.Seed);
-        var (candidates, costs, budget) = Propose(proposer, new MeasuredCost(model, options.ThreadCount, options.Seed, size => calibration.Images(size, 64), store), context);
+        Stage("Candidates", plan);
+        var calibration = new CalibrationPictures(splits, setup.Preprocessing, options.Seed);
+        IProposer proposer = pretrained is null ? new ConvNeXtSpace((ulong)options.Seed) : new CheckpointSpace(pretrained, splits.Classes);
+        var costModel = new MeasuredCost(setup.Model, options.ThreadCount, options.Seed, size => calibration.Images(size, 64), store);
+        var (candidates, costs, budget) = Propose(proposer, costModel, context, plan, store);
         var fitting = candidates.Where(c => costs[c.Key].Forms.Any(Margin(budget).Fits)).OrderByDescending(c => c.Estimate.Macs).ToList();
         progress.Line($"{candidates.Count} candidates measured in both forms, {fitting.Count} within the budget ({budget})");
         if (fitting.Count == 0) throw new BayouException(NothingFits(candidates, costs, budget));
 
-        progress.Stage("Search");
-        var plan = new HalvingPlan(3, options.Effort ?? Math.Max(4000, splits.Train.Count / 10), 3, options.Rounds);
-        var (trials, ranking) = Search(Spread(fitting, options.Trainees), plan, splits, model, forSize, store);
+        Stage("Search", plan);
+        var search = SearchPlanFor(fitting, setup, plan);
+        var halving = new HalvingPlan(3, search.Effort, 3, search.Rounds);
+        var (trials, ranking) = Search(Spread(fitting, search.Trainees), halving, setup, plan, store);
         var chosen = ranking[0];
         progress.Line($"chosen: {chosen.Description}");
 
-        progress.Stage("Training");
-        var preprocessing = forSize(chosen.InputSize);
-        var epochs = options.Epochs ?? FitRecipe.Epochs(splits.Train.Count);
-        var recipe = FitRecipe.For(epochs, splits.Train.Count);
-        recipe = options.ChangeRecipe?.Invoke(recipe) ?? recipe;
-        manual_seed(options.Seed);
-        using var network = chosen.Build(model with { DropPath = recipe.DropPath, LayerScale = recipe.LayerScale });
-        var training = Train(network, splits, preprocessing, recipe, store);
+        Stage("Training", plan);
+        var training = Train(chosen, setup, "train", plan, store, trials);
+        using var network = training.Network;
+        var scratch = pretrained is null ? null : TrainFromScratch(chosen, pretrained, setup, training, plan, store);
+        using var scratchNetwork = scratch?.Network;
 
-        progress.Stage("Quantisation");
+        Stage("Quantisation", plan);
         using var scope = NewDisposeScope();
         var graph = Shipping.Prepare(network, channels, chosen.InputSize);
         var quantized = Quantize(graph, calibration, chosen.InputSize);
 
-        progress.Stage("Shipping");
+        Stage("Shipping", plan);
+        var preprocessing = setup.Preprocessing(chosen.InputSize);
         var shipped = Ship(graph, quantized, network, splits, preprocessing, chosen, budget, calibration);
 
-        progress.Stage("Test");
+        Stage("Test", plan);
         var test = Test(shipped, quantized, splits, preprocessing);
-        var result = Result(chosen, candidates, costs, fitting, trials, budget, shipped, quantized, test, training);
+        var comparison = scratch is null ? null : Compare(scratch, training, chosen, setup, test);
+        var result = Result(chosen, candidates, costs, fitting, trials, budget, shipped, quantized, test, training.Result, comparison);
 
-        progress.Stage("Report");
-        var report = new FitReportBuilder(options, splits, data, candidates, costs, trials, plan, chosen, budget, training, recipe, quantized, shipped, test, result, preprocessing).Build();
+        Stage("Report", plan);
+        var report = new FitReportBuilder(
+            options, splits, data, candidates, costs, trials, halving, chosen, budget, training.Result, training.Recipe, quantized, shipped, test, result, preprocessing, notes).Build();
         FitReport.Write(report, result.Report);
         AtomicFile.WriteAllText(Path.Combine(options.Folder, "run.json"), JsonSerializer.Serialize(new { result, report = report.WithoutPictures() }, FitResult.Json));
         store.Facts.Put("finished", DateTime.UtcNow);
         return result;
+    }
+
+    private void Stage(string title, TimePlan plan)
+    {
+        plan.Save();
+        progress.Stage(title);
+    }
+
+    // For the terminal and for the report.
+    private void Note(string text)
+    {
+        notes.Add(text);
+        progress.Line($"  note: {text}");
     }
 
     // --- the run folder ------------------------------------------------------------------------------------------------------------------------------------------------------
@@ -128,16 +164,37 @@ public sealed class FitJob
         return splits.Without(report);
     }
 
+    // A trained network expects the mean and deviation it was trained with.
+    private Func<int, Preprocessing> Preprocessings(DataSplits splits, PretrainedModel? pretrained, int channels)
+    {
+        if (pretrained is null) return FitRecipe.Preprocessings(splits, channels, options.Seed);
+        if (pretrained.Preprocessing is { } stored && stored.Channels == channels) return size => stored with { Size = size };
+        return size => Preprocessing.For(size, channels);
+    }
+
+    private BalanceMode Balance(DataSplits splits)
+    {
+        var counts = ClassBalance.Counts(splits.Train);
+        var mode = ClassBalance.Resolve(options.Balance, counts);
+        var sizes = $"the largest class has {ClassBalance.Ratio(counts):0.#} times the training pictures of the smallest";
+        if (mode == BalanceMode.Sampling) Note($"{sizes}: pictures of rare classes are shown up to {ClassBalance.RepeatFactors(counts).Max():0.0} times an epoch (repeat-factor sampling)");
+        if (mode == BalanceMode.Weights) Note($"{sizes}: the loss of each picture is weighted by the inverse frequency of its class");
+        return mode;
+    }
+
     // --- candidates ----------------------------------------------------------------------------------------------------------------------------------------------------------
 
     // Latencies vary from run to run: what is chosen keeps a little distance from the limit, and is measured again after training.
     private static Budget Margin(Budget budget) => budget with { LatencyMs = budget.LatencyMs * 0.97 };
 
-    private (IReadOnlyList<Candidate>, Dictionary<string, CandidateCost>, Budget) Propose(IProposer proposer, ICostModel costModel, ProposalContext context)
+    private (IReadOnlyList<Candidate>, Dictionary<string, CandidateCost>, Budget) Propose(IProposer proposer, ICostModel costModel, ProposalContext context, TimePlan plan, RunStore store)
     {
+        // Under a time limit not all are measured: a resumed run takes the same ones.
+        var decided = store.Facts.Get<string[]>("plan/candidates")?.ToHashSet();
         var costs = new Dictionary<string, CandidateCost>();
         var candidates = proposer.Spread(context, options.Proposals).ToList();
-        Cost(candidates, 0, options.NearProposals);
+        if (candidates.Count == 0) throw new BayouException($"fit: {proposer.Name} has nothing to propose for pictures of {context.PictureSize} pixels");
+        candidates = Cost(candidates, 0, options.NearProposals);
         var budget = options.Budget;
         if (options.MedianLatency)
         {
@@ -149,19 +206,23 @@ public sealed class FitJob
         var fp32 = LatencyFit.Of(candidates.Select(c => (c.Estimate, costs[c.Key].Fp32.LatencyMs)).ToList());
         var int8 = LatencyFit.Of(candidates.Select(c => (c.Estimate, costs[c.Key].Int8.LatencyMs)).ToList());
         var near = proposer.Near(context, options.NearProposals, e => Math.Min(Load(e, fp32.Predict(e), 1, budget), Load(e, int8.Predict(e), 0.25, budget)), candidates.Select(c => c.Key).ToHashSet());
-        Cost(near, candidates.Count, 0);
-        candidates.AddRange(near);
+        candidates.AddRange(Cost(near, candidates.Count, 0));
+        if (plan.Limited) store.Facts.Put("plan/candidates", candidates.Select(c => c.Key).ToArray());
         return (candidates, costs, budget);
 
-        void Cost(IReadOnlyList<Candidate> list, int before, int after)
+        List<Candidate> Cost(IReadOnlyList<Candidate> list, int before, int after)
         {
+            var measured = new List<Candidate>();
             for (var i = 0; i < list.Count; i++)
             {
+                if (decided is null ? plan.EnoughCandidates(before + i) : !decided.Contains(list[i].Key)) continue;
                 cancel.ThrowIfCancellationRequested();
                 progress.Status((double)(before + i) / (before + list.Count + after), $"measuring {list[i].Description}");
                 var cost = costs[list[i].Key] = costModel.Cost(list[i]);
                 progress.Line($"  {list[i].Description}: {Budget.Si(cost.Fp32.Macs)} MACs, fp32 {cost.Fp32.LatencyMs:0.000} ms, int8 {cost.Int8.LatencyMs:0.000} ms{(cost.Fp32.Noisy || cost.Int8.Noisy ? " (noisy)" : "")}");
+                measured.Add(list[i]);
             }
+            return measured;
         }
     }
 
@@ -196,12 +257,45 @@ public sealed class FitJob
 
     // --- search --------------------------------------------------------------------------------------------------------------------------------------------------------------
 
-    private (IReadOnlyList<Trial>, IReadOnlyList<Candidate>) Search(List<Candidate> trainees, HalvingPlan plan, DataSplits splits, ModelOptions model, Func<int, Preprocessing> preprocessing, RunStore store)
+    // The halving as asked for, or as much of it as 30 % of the time allow.
+    private SearchPlan SearchPlanFor(List<Candidate> fitting, TrainingSetup setup, TimePlan plan)
     {
+        var asked = new SearchPlan(options.Trainees, options.Effort ?? Math.Max(4000, setup.Splits.Train.Count / 10), options.Rounds);
+        if (!plan.Limited) return asked;
+        return plan.Decide("search", () =>
+        {
+            progress.Status(0, "measuring the speed of training");
+            var speed = ShortTraining.Speed(fitting[0], setup) / Math.Max(1, FoldCount(setup.Splits));
+            var pictures = 0.3 * plan.Limit * speed;
+            foreach (var trainees in new[] { asked.Trainees, 4, 3, 2 }.Where(t => t <= asked.Trainees))
+            {
+                // Every further round sees three times the pictures with a third of the candidates.
+                var share = Enumerable.Range(0, asked.Rounds).Sum(r => Math.Pow(3, r) * Math.Ceiling(trainees / Math.Pow(3, r)));
+                var effort = (long)Math.Min(asked.Effort, pictures / share);
+                if (effort >= Math.Min(asked.Effort, 1500)) return new SearchPlan(trainees, effort, asked.Rounds);
+            }
+            // No time to compare: the largest that fits.
+            return new SearchPlan(1, asked.Effort, 1);
+        });
+    }
+
+    private int FoldCount(DataSplits splits)
+    {
+        if (options.Folds is { } asked) return asked <= 1 ? 0 : asked;
+        var smallest = ClassBalance.Counts(new Concatenation(splits.Train, splits.Val)).Where(c => c > 0).Min();
+        return smallest < 100 ? 5 : 0;
+    }
+
+    private (IReadOnlyList<Trial>, IReadOnlyList<Candidate>) Search(List<Candidate> trainees, HalvingPlan halving, TrainingSetup setup, TimePlan plan, RunStore store)
+    {
+        var folds = FoldCount(setup.Splits);
+        if (folds > 0 && trainees.Count > 1)
+            Note(options.Folds is null ? $"a class has fewer than 100 pictures: candidates are judged by {folds}-fold cross-validation" : $"candidates are judged by {folds}-fold cross-validation");
         var (rung, index, count) = (0, 0, 1);
-        var judge = new ShortTraining(splits, model, preprocessing, options.Seed, 64,
-            (fraction, text) => progress.Status((index + fraction) / count, $"round {rung + 1}, candidate {index + 1} of {count}: {text}"));
-        return SuccessiveHalving.Run(trainees, plan, judge, store, (candidate, r, i, n, trial) =>
+        // A trial that takes far more than its share ends where it is.
+        var most = plan.Limited ? Math.Max(10, 0.3 * plan.Limit) : 0;
+        var judge = new ShortTraining(setup, folds, most, (fraction, text) => progress.Status((index + fraction) / count, $"round {rung + 1}, candidate {index + 1} of {count}: {text}"));
+        return SuccessiveHalving.Run(trainees, halving, judge, store, (candidate, r, i, n, trial) =>
         {
             (rung, index, count) = (r, i, n);
             if (trial is null) progress.Status((double)i / n, $"round {r + 1}, candidate {i + 1} of {n}");
@@ -211,32 +305,77 @@ public sealed class FitJob
 
     // --- training ------------------------------------------------------------------------------------------------------------------------------------------------------------
 
-    private TrainResult Train(Layer network, DataSplits splits, Preprocessing preprocessing, Recipe recipe, RunStore store)
+    private Training Train(Candidate chosen, TrainingSetup setup, string part, TimePlan plan, RunStore store, IReadOnlyList<Trial> trials)
     {
-        var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions
+        var all = setup.Splits.Train.Count;
+        var asked = new TrainingPlan(options.Epochs ?? (setup.FineTune ? FitRecipe.FineTuneEpochs(all) : FitRecipe.Epochs(all)), all);
+        var planned = !plan.Limited ? asked : plan.Decide(part, () =>
         {
-            Shuffle = true,
-            Seed = options.Seed,
-            DropLast = true,
-            Augmentation = FitRecipe.AugmentationOf(recipe, splits),
-            Preprocessing = preprocessing,
+            var last = trials.Where(t => t.Key == chosen.Key && !double.IsNaN(t.Accuracy)).MaxBy(t => t.Rung);
+            var speed = last is null ? ShortTraining.Speed(chosen, setup) : last.Effort / last.Seconds;
+            // With a checkpoint the same passes follow from scratch.
+            var seconds = 0.9 * plan.Left / (setup.FineTune && options.CompareScratch ? 2 : 1);
+            var epochs = (int)Math.Min(asked.Epochs, seconds * speed / all);
+            return epochs >= 1 ? new TrainingPlan(epochs, all) : new TrainingPlan(1, (int)Math.Clamp(seconds * speed, Math.Min(all, 500), all));
         });
-        var val = new ImageLoader(splits.Val, EvalBatch, new LoaderOptions { Preprocessing = preprocessing });
-        var result = Trainer.Train(network, new LoaderSource(train), new LoaderSource(val), recipe, new TrainerOptions
+        if (planned.Epochs < asked.Epochs || planned.Pictures < all)
+            Note($"the time allows {planned.Epochs} passes over {planned.Pictures} of {all} training pictures (without a limit it would be {asked.Epochs} passes)");
+        manual_seed(options.Seed);
+        Recipe recipe;
+        // Stochastic depth is part of the recipe, and of the network: one is built to know the recipe.
+        using (var probe = chosen.Build(setup.Model)) recipe = setup.RecipeFor(probe, planned.Epochs, planned.Pictures);
+        manual_seed(options.Seed);
+        var network = chosen.Build(setup.Model with { DropPath = recipe.DropPath, LayerScale = recipe.LayerScale });
+        return Train(network, setup, recipe, planned, chosen.InputSize, part, plan, store);
+    }
+
+    // The same network, pictures and passes without the checkpoint.
+    private Training? TrainFromScratch(Candidate chosen, PretrainedModel pretrained, TrainingSetup setup, Training tuned, TimePlan plan, RunStore store)
+    {
+        if (!options.CompareScratch) return null;
+        if (plan.Limited && plan.Left < 0.7 * tuned.Result.Seconds)
         {
-            RunFolder = Path.Combine(options.Folder, "train"),
+            Note("no time was left to train the network from scratch for comparison");
+            return null;
+        }
+        progress.Line("from scratch, for comparison:");
+        var fresh = setup with { FineTune = false };
+        var model = setup.Model;
+        manual_seed(options.Seed);
+        Recipe recipe;
+        using (var probe = pretrained.CreateFresh(model)) recipe = fresh.RecipeFor(probe, tuned.Plan.Epochs, tuned.Plan.Pictures);
+        manual_seed(options.Seed);
+        var network = pretrained.CreateFresh(model with { DropPath = recipe.DropPath, LayerScale = recipe.LayerScale });
+        return Train(network, fresh, recipe, tuned.Plan, chosen.InputSize, "scratch", plan, store);
+    }
+
+    private Training Train(Layer network, TrainingSetup setup, Recipe recipe, TrainingPlan planned, int size, string part, TimePlan plan, RunStore store)
+    {
+        IImageDataset pictures = setup.Splits.Train;
+        if (planned.Pictures < pictures.Count)
+        {
+            var order = Enumerable.Range(0, pictures.Count).ToArray();
+            new Random(options.Seed).Shuffle(order);
+            pictures = new Subset(pictures, order.Take(planned.Pictures));
+        }
+        var result = setup.Train(network, pictures, setup.Splits.Val, recipe, size, new TrainerOptions
+        {
+            RunFolder = Path.Combine(options.Folder, part),
             Resume = true,
-            Seed = options.Seed,
             Cancellation = cancel,
             CheckpointEvery = 500,
+            MaxSeconds = plan.Limited ? Math.Max(1, plan.Left) : 0,
             Note = progress.Line,
             Progress = p => progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {Time(p.Eta)} left"),
             EpochDone = e =>
             {
-                store.AddPoint("train/loss", e.Step, e.TrainLoss);
-                store.AddPoint("train/lr", e.Step, e.LearningRate);
-                if (e.Val is { } v) store.AddPoint("val/accuracy", e.Step, v.Top1);
-                if (e.EmaVal is { } m) store.AddPoint("val/accuracy-ema", e.Step, m.Top1);
+                if (part == "train")
+                {
+                    store.AddPoint("train/loss", e.Step, e.TrainLoss);
+                    store.AddPoint("train/lr", e.Step, e.LearningRate);
+                    if (e.Val is { } v) store.AddPoint("val/accuracy", e.Step, v.Top1);
+                    if (e.EmaVal is { } m) store.AddPoint("val/accuracy-ema", e.Step, m.Top1);
+                }
                 progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s");
             },
         });
@@ -244,11 +383,19 @@ public sealed class FitJob
         if (result.Outcome == TrainOutcome.Diverged)
         {
             if (result.Best is null) throw new BayouException(result.Message);
-            progress.Line(result.Message + "; going on with the best weights so far");
+            Note(result.Message + "; the best weights so far are used");
         }
+        if (result.Outcome == TrainOutcome.TimeUp) Note($"the time was over after {result.Steps} steps: the best weights so far are used");
         result.UseBest(network);
         network.eval();
-        return result;
+        return new Training(network, result, recipe, planned);
+    }
+
+    private FitScratch Compare(Training scratch, Training tuned, Candidate chosen, TrainingSetup setup, FitTest test)
+    {
+        var evaluation = Evaluator.Evaluate(scratch.Network, new LoaderSource(setup.Eval(setup.Splits.Test, chosen.InputSize)), cancel);
+        progress.Line($"test: {test.Fp32.Top1:P2} from the checkpoint, {evaluation.Top1:P2} from scratch with the same pictures and passes");
+        return new FitScratch(tuned.Result.BestAccuracy, test.Fp32.Top1, scratch.Result.BestAccuracy, evaluation.Top1, tuned.Plan.Epochs, tuned.Result.Seconds, scratch.Result.Seconds);
     }
 
     // --- compression and shipping --------------------------------------------------------------------------------------------------------------------------------------------
@@ -334,7 +481,7 @@ public sealed class FitJob
     }
 
     private FitResult Result(Candidate chosen, IReadOnlyList<Candidate> candidates, Dictionary<string, CandidateCost> costs, List<Candidate> fitting, IReadOnlyList<Trial> trials,
-        Budget budget, ShippedForms shipped, QuantizedModel quantized, FitTest test, TrainResult training)
+        Budget budget, ShippedForms shipped, QuantizedModel quantized, FitTest test, TrainResult training, FitScratch? scratch)
     {
         var discarded = trials.Where(t => t.Key != chosen.Key && !double.IsNaN(t.Accuracy)).GroupBy(t => t.Rung).OrderByDescending(g => g.Key).Select(g => g.MaxBy(t => t.Accuracy)!).FirstOrDefault();
         var cost = shipped.Form == ModelForm.Fp32 ? shipped.Fp32 : shipped.Int8;
@@ -365,6 +512,9 @@ public sealed class FitJob
             BestDiscarded = discarded is null ? null : new DiscardedCandidate(
                 candidates.First(c => c.Key == discarded.Key).Description, discarded.Accuracy, trials.First(t => t.Key == chosen.Key && t.Rung == discarded.Rung).Accuracy,
                 costs[discarded.Key].Fp32.LatencyMs, costs[discarded.Key].Int8.LatencyMs),
+            Scratch = scratch,
+            CrossValidation = trials.Where(t => t.Key == chosen.Key).MaxBy(t => t.Rung)?.Folds is { } folds ? FitFolds.Of(folds) : null,
+            Notes = [.. notes],
             TestPictures = test.Fp32.Predictions.Count,
             PicturesPerSecond = training.Curves.Count == 0 ? 0 : training.Curves.Average(c => c.ImagesPerSecond),
             Seed = options.Seed,
@@ -376,6 +526,9 @@ public sealed class FitJob
 
     private static string Time(TimeSpan t) => t.TotalHours >= 1 ? $"{(int)t.TotalHours}:{t.Minutes:00}:{t.Seconds:00}" : $"{t.Minutes}:{t.Seconds:00}";
 }
+
+/// <summary>A network with the training it has behind it.</summary>
+internal sealed record Training(Layer Network, TrainResult Result, Recipe Recipe, TrainingPlan Plan);
 
 /// <summary>Both forms as written and measured after training.</summary>
 internal sealed record ShippedForms(ModelForm Form, bool MeetsBudget, FormCost Fp32, FormCost Int8, string Fp32Path, string Int8Path, string OnnxPath, double Difference);

@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Data;
 using Bayou.Search;
 using Bayou.Train;
 
@@ -15,6 +16,30 @@ public sealed record FitOptions
 
     /// <summary>Sets the latency limit to the median of the first proposals in fp32, so that it binds on any machine.</summary>
     public bool MedianLatency { get; init; }
+
+    /// <summary>A checkpoint to start from instead of fresh weights; the candidates are then its network at several input sizes.</summary>
+    public string? Init { get; init; }
+
+    /// <summary>Catalog name of the checkpoint's network, where it cannot be recognised.</summary>
+    public string? InitModel { get; init; }
+
+    /// <summary>With <see cref="Init"/>: train the same network from fresh weights too, so that the report can say what the checkpoint was worth.</summary>
+    public bool CompareScratch { get; init; } = true;
+
+    /// <summary>A teacher to distil from: a model.onnx or a checkpoint with the same classes.</summary>
+    public string? Teacher { get; init; }
+
+    /// <summary>Share of the teacher in the loss, 0..1.</summary>
+    public double TeacherWeight { get; init; } = 0.7;
+
+    /// <summary>What is done about classes of unequal size.</summary>
+    public BalanceMode Balance { get; init; } = BalanceMode.Auto;
+
+    /// <summary>Folds of the cross-validation that judges candidates; null: 5 where the smallest class has under 100 pictures, else none; 0 or 1: none.</summary>
+    public int? Folds { get; init; }
+
+    /// <summary>Limit of the whole run in seconds; null: none. Search and training are cut to fit, and a model is shipped all the same.</summary>
+    public double? TimeLimit { get; init; }
 
     /// <summary>The run folder.</summary>
     public required string Folder { get; init; }
@@ -69,7 +94,7 @@ public sealed record FitOptions
 
     /// <summary>What must be equal for a run to be resumed.</summary>
     internal string Identity() => string.Join('|', Data, Budget, MedianLatency, Seed, ThreadCount, Proposals, NearProposals, Trainees, Effort, Rounds, Epochs,
-        MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson());
+        Init, InitModel, CompareScratch, Teacher, TeacherWeight, Balance, Folds, TimeLimit, MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson());
 
     internal FitOptions Checked()
     {
@@ -78,6 +103,10 @@ public sealed record FitOptions
         if (Epochs is <= 0) throw new BayouException("fit: the number of epochs must be positive");
         if (Effort is <= 0) throw new BayouException("fit: the effort of a trial must be positive");
         if (Budget.IsEmpty && !MedianLatency) throw new BayouException("fit: a budget is needed: --latency 3ms, --params 200k, --macs 10M, --ace 640M or --size 500kB");
+        if (Folds is < 0 or > 20) throw new BayouException("fit: 2 to 20 folds are possible; 0 switches cross-validation off");
+        if (TimeLimit is < 60) throw new BayouException("fit: a time limit of at least a minute is needed");
+        if (TeacherWeight is < 0 or > 1) throw new BayouException("fit: the teacher's share of the loss must be between 0 and 1");
+        if (InitModel is not null && Init is null) throw new BayouException("fit: --init-model names the network of a checkpoint, and there is none: add --init");
         return this;
     }
 }

@@ -11,7 +11,7 @@ namespace Bayou.Fit;
 internal sealed record FitReportBuilder(
     FitOptions Options, DataSplits Splits, DataReport Data, IReadOnlyList<Candidate> Candidates, IReadOnlyDictionary<string, CandidateCost> Costs, IReadOnlyList<Trial> Trials,
     HalvingPlan Plan, Candidate Chosen, Budget Budget, TrainResult Training, Recipe Recipe, QuantizedModel Quantized, ShippedForms Shipped, FitTest Test, FitResult Result,
-    Preprocessing Preprocessing)
+    Preprocessing Preprocessing, IReadOnlyList<string> RunNotes)
 {
     private const int SamplesPerClass = 8, MaxSamples = 240, MaxMistakes = 24, ThumbnailSide = 96;
 
@@ -24,7 +24,7 @@ internal sealed record FitReportBuilder(
         Dataset = Splits.Name,
         Verdict = new ReportVerdict
         {
-            Model = "ConvNeXt",
+            Model = Options.Init is null ? "ConvNeXt" : "Fine-tuned",
             Form = Result.Shipped,
             MeetsBudget = Shipped.MeetsBudget,
             Description = Chosen.Description,
@@ -80,7 +80,10 @@ internal sealed record FitReportBuilder(
 
     private List<string> Notes()
     {
-        var notes = new List<string>();
+        var notes = new List<string>(RunNotes);
+        if (Result.Scratch is { } s)
+            notes.Add($"From the checkpoint {s.TestAccuracy:P2} on the test part, from scratch {s.ScratchTestAccuracy:P2}, with the same network, pictures and {s.Epochs} passes.");
+        if (Result.CrossValidation is { } f) notes.Add($"Cross-validation of the chosen network in its last round: {f.Mean:P1}, standard deviation {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds.");
         if (!Shipped.MeetsBudget) notes.Add($"No form meets the budget after training: {string.Join(", ", Budget.Excess(ShippedCost))}. The faster form is shipped.");
         if (Training.Outcome == TrainOutcome.Diverged) notes.Add(Training.Message);
         var noisy = Costs.Values.Count(c => c.Fp32.Noisy || c.Int8.Noisy);
@@ -113,6 +116,10 @@ internal sealed record FitReportBuilder(
             var round = Trials.Where(t => t.Key == key).Max(t => t.Rung) + 1;
             rows.Add(Row(ReportRole.BestDiscarded, discarded.Model, Costs[key].Fp32, discarded.ValAccuracy, $"validation, search round {round}", false));
             rows.Add(Row(ReportRole.BestDiscarded, discarded.Model, Costs[key].Int8, null, null, false));
+        }
+        if (Result.Scratch is { } scratch)
+        {
+            rows.Add(Row(ReportRole.Scratch, Chosen.Description, Shipped.Fp32, scratch.ScratchTestAccuracy, $"test, {scratch.Epochs} passes from scratch", false));
         }
         return rows;
     }
@@ -199,7 +206,7 @@ internal sealed record FitReportBuilder(
 
     private List<ReportRound> Rounds() => Trials.GroupBy(t => t.Rung).OrderBy(g => g.Key).Select(g => new ReportRound(
         $"Round {g.Key + 1}",
-        $"{g.First().Effort:N0} pictures each",
+        $"{g.First().Effort:N0} pictures each{(g.First().Folds is { } folds ? $" in {folds.Length} folds" : "")}",
         g.OrderByDescending(t => double.IsNaN(t.Accuracy) ? -1 : t.Accuracy).Select(t => new ReportTrial(
             Candidates.First(c => c.Key == t.Key).Description, double.IsNaN(t.Accuracy) ? null : t.Accuracy, double.IsNaN(t.Loss) ? null : t.Loss, t.Seconds,
             t.Key == Chosen.Key || Trials.Any(u => u.Key == t.Key && u.Rung > t.Rung), t.Note)).ToList())).ToList();
@@ -224,6 +231,8 @@ internal sealed record FitReportBuilder(
                 new("Schedule", $"cosine to {Recipe.MinLr:G2}, warm-up {Recipe.WarmupEpochs:G2} epochs"), new("Averaged weights", Recipe.EmaDecay > 0 ? $"decay {Recipe.EmaDecay}" : "off"),
                 new("Label smoothing", Off(Recipe.LabelSmoothing)), new("Mixup / CutMix", Recipe.Mixes ? $"{Off(Recipe.MixupAlpha)} / {Off(Recipe.CutmixAlpha)}, probability {Recipe.MixProbability}" : "off"),
                 new("RandAugment", Recipe.RandAugment.Length == 0 ? "off" : Recipe.RandAugment), new("Random erasing", Off(Recipe.RandomErasing)), new("Stochastic depth", Off(Recipe.DropPath)),
+                .. Recipe.LayerDecay < 1 ? [new ReportFact("Layer-wise decay", $"{Recipe.LayerDecay}")] : Array.Empty<ReportFact>(),
+                .. Recipe.DistillWeight > 0 ? [new ReportFact("Distillation", $"{Recipe.DistillWeight:P0} of the loss, temperature {Recipe.DistillTemperature}")] : Array.Empty<ReportFact>(),
             ],
             Loss = [Curve("training loss", c => c.TrainLoss), Curve("validation loss", c => c.Val?.Loss), Curve("validation loss, averaged weights", c => c.EmaVal?.Loss)],
             Accuracy = [Curve("validation", c => c.Val?.Top1), Curve("validation, averaged weights", c => c.EmaVal?.Top1)],

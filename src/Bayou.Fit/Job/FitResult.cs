@@ -77,6 +77,15 @@ public sealed record FitResult
     /// <summary>The best of the trained candidates that were not chosen; null when there was only one.</summary>
     public required DiscardedCandidate? BestDiscarded { get; init; }
 
+    /// <summary>What the checkpoint was worth; null without one.</summary>
+    public required FitScratch? Scratch { get; init; }
+
+    /// <summary>The chosen candidate's cross-validation in its last round; null where there was none.</summary>
+    public required FitFolds? CrossValidation { get; init; }
+
+    /// <summary>What a person should know about this run.</summary>
+    public required IReadOnlyList<string> Notes { get; init; }
+
     /// <summary>Test pictures.</summary>
     public required int TestPictures { get; init; }
 
@@ -103,6 +112,30 @@ public sealed record FitResult
         WriteIndented = true,
         Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
     };
+}
+
+/// <summary>Fine-tuning against training from scratch: same network, pictures and passes.</summary>
+/// <param name="ValAccuracy">From the checkpoint, best on validation.</param>
+/// <param name="TestAccuracy">From the checkpoint, on the test part (fp32).</param>
+/// <param name="ScratchValAccuracy">From fresh weights, best on validation.</param>
+/// <param name="ScratchTestAccuracy">From fresh weights, on the test part.</param>
+/// <param name="Epochs">Passes of both.</param>
+/// <param name="Seconds">Time of the fine-tuning.</param>
+/// <param name="ScratchSeconds">Time of the training from scratch.</param>
+public sealed record FitScratch(double? ValAccuracy, double TestAccuracy, double? ScratchValAccuracy, double ScratchTestAccuracy, int Epochs, double Seconds, double ScratchSeconds);
+
+/// <summary>Accuracy over the folds of a cross-validation.</summary>
+/// <param name="Accuracies">Of every fold.</param>
+/// <param name="Mean">Their mean.</param>
+/// <param name="Deviation">Their standard deviation (n - 1).</param>
+public sealed record FitFolds(double[] Accuracies, double Mean, double Deviation)
+{
+    /// <summary>Mean and deviation of the folds.</summary>
+    public static FitFolds Of(double[] accuracies)
+    {
+        var mean = accuracies.Average();
+        return new(accuracies, mean, Math.Sqrt(accuracies.Sum(a => (a - mean) * (a - mean)) / Math.Max(1, accuracies.Length - 1)));
+    }
 }
 
 /// <summary>A candidate that was trained and not chosen.</summary>

@@ -181,6 +181,9 @@ public enum ReportRole
 
     /// <summary>The most accurate of those that were not chosen.</summary>
     BestDiscarded,
+
+    /// <summary>The chosen network trained from fresh weights, for comparison with a checkpoint.</summary>
+    Scratch,
 }
 
 /// <summary>One row of the summary table: one model in one form.</summary>

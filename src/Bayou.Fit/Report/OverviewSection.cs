@@ -141,6 +141,7 @@ internal static class OverviewSection
         { Shipped: true } => HtmlWriter.Of($"<span class=\"tag good\">shipped</span>"),
         { Role: ReportRole.Chosen } => HtmlWriter.Of($"<span class=\"tag\">chosen</span>"),
         { Role: ReportRole.BestDiscarded } => HtmlWriter.Of($"<span class=\"tag\">best discarded</span>"),
+        { Role: ReportRole.Scratch } => HtmlWriter.Of($"<span class=\"tag\">from scratch</span>"),
         _ => PageParts.Nothing,
     };
 

@@ -1,3 +1,4 @@
+using System.Text.RegularExpressions;
 using System.Globalization;
 using Bayou.Core;
 
@@ -81,6 +82,16 @@ public sealed record Budget
         return double.TryParse(digits.Trim(), NumberStyles.Float, CultureInfo.InvariantCulture, out var v) && v > 0 && double.IsFinite(v)
             ? v * factor
             : throw new BayouException($"'{text}' is not a latency: write for example 3ms, 800us or 0.5ms");
+    }
+
+    /// <summary>Parses 90s, 30m, 2h, 1h30m into seconds.</summary>
+    /// <exception cref="BayouException">No such text.</exception>
+    public static double ParseSeconds(string text)
+    {
+        var match = Regex.Match(text.Trim().ToLowerInvariant(), @"^(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m(?:in)?)?(?:(\d+(?:\.\d+)?)s)?$");
+        double Part(int group) => match.Groups[group].Success ? double.Parse(match.Groups[group].Value, CultureInfo.InvariantCulture) : 0;
+        var seconds = match.Success ? 3600 * Part(1) + 60 * Part(2) + Part(3) : 0;
+        return seconds > 0 ? seconds : throw new BayouException($"'{text}' is no time: 90s, 30m, 2h and 1h30m are");
     }
 
     /// <summary>Reads a count as users write it: "200k", "1.5M", "4G", "1e6"; for sizes a trailing B (or KiB, MiB) is allowed.</summary>

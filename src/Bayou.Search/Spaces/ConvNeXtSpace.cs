@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.RegularExpressions;
 using Bayou.Core;
 using Bayou.Data;
 using Bayou.Images;
@@ -8,7 +10,7 @@ namespace Bayou.Search;
 /// The ConvNeXt family scaled continuously in width, depth, patch and input size. A point is (width, depth, patch, resolution); points come from a low-discrepancy
 /// sequence, so that few proposals cover the space and the same seed proposes the same candidates.
 /// </summary>
-public sealed class ConvNeXtSpace(ulong seed) : IProposer
+public sealed partial class ConvNeXtSpace(ulong seed) : IProposer
 {
     // Widths are multiples of 8: whole vectors in ONNX Runtime's kernels.
     private const int WidthStep = 8;
@@ -103,11 +105,31 @@ public sealed class ConvNeXtSpace(ulong seed) : IProposer
         double[] ratio = stages switch { 4 => [1, 1, 3, 1], 3 => [1, 2, 1], 2 => [1, 1], _ => [1] };
         var depths = ratio.Select(r => Math.Max(1, (int)Math.Round(depth * r / ratio.Sum()))).ToArray();
         var config = new ConvNeXtConfig { Depths = depths, Dims = dims, Patch = patch, InChannels = context.Channels, Classes = context.Classes, LayerScale = 1, FanInInit = true };
-        if (size < config.MinInput) return null;
-        var key = $"convnext-w{string.Join('.', dims)}-d{string.Join('.', depths)}-p{patch}-i{size}";
-        return new Candidate(key, $"ConvNeXt {string.Join('-', dims)} channels, {string.Join('-', depths)} blocks, patch {patch}, input {size}", size, Estimate(config, size),
+        return size < config.MinInput ? null : Of(config, size);
+    }
+
+    /// <summary>A configuration as a candidate.</summary>
+    public static Candidate Of(ConvNeXtConfig config, int size)
+    {
+        var (dims, depths) = (config.Dims, config.Depths);
+        var key = $"convnext-w{string.Join('.', dims)}-d{string.Join('.', depths)}-p{config.Patch}-i{size}";
+        return new Candidate(key, $"ConvNeXt {string.Join('-', dims)} channels, {string.Join('-', depths)} blocks, patch {config.Patch}, input {size}", size, Estimate(config, size),
             o => new ConvNeXt(config with { Classes = o.Classes, InChannels = o.InChannels, DropPath = o.DropPath, LayerScale = o.LayerScale ?? config.LayerScale }));
     }
+
+    /// <summary>The candidate a key of this space stands for (3 channels, 1000 classes until it is built for others); null for any other text.</summary>
+    public static Candidate? TryParse(string key)
+    {
+        var match = KeyPattern().Match(key);
+        if (!match.Success) return null;
+        int[] Numbers(int group) => match.Groups[group].Value.Split('.').Select(n => int.Parse(n, CultureInfo.InvariantCulture)).ToArray();
+        var config = new ConvNeXtConfig { Dims = Numbers(1), Depths = Numbers(2), Patch = Numbers(3)[0], LayerScale = 1, FanInInit = true };
+        var size = Numbers(4)[0];
+        return config.Dims.Length == config.Depths.Length && size >= config.MinInput ? Of(config, size) : null;
+    }
+
+    [GeneratedRegex(@"^convnext-w(\d{1,5}(?:\.\d{1,5})*)-d(\d{1,3}(?:\.\d{1,3})*)-p(\d{1,3})-i(\d{1,4})$")]
+    private static partial Regex KeyPattern();
 
     private static int Round(double value, int step) => Math.Max(step, (int)Math.Round(value / step) * step);
 
