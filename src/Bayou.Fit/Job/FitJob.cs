@@ -311,8 +311,11 @@ public sealed class FitJob
         var asked = new TrainingPlan(options.Epochs ?? (setup.FineTune ? FitRecipe.FineTuneEpochs(all) : FitRecipe.Epochs(all)), all);
         var planned = !plan.Limited ? asked : plan.Decide(part, () =>
         {
+            // A trial of this very network tells the speed with loader and evaluation, but for small batches.
+            var batch = FitRecipe.BatchFor(asked.Epochs, all, 64);
             var last = trials.Where(t => t.Key == chosen.Key && !double.IsNaN(t.Accuracy)).MaxBy(t => t.Rung);
-            var speed = last is null ? ShortTraining.Speed(chosen, setup) : last.Effort / last.Seconds;
+            var speed = ShortTraining.Speed(chosen, setup, batch);
+            if (last is not null) speed = Math.Min(speed, last.Effort / last.Seconds);
             // With a checkpoint the same passes follow from scratch.
             var seconds = 0.9 * plan.Left / (setup.FineTune && options.CompareScratch ? 2 : 1);
             var epochs = (int)Math.Min(asked.Epochs, seconds * speed / all);

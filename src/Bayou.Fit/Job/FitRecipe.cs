@@ -24,7 +24,7 @@ public static class FitRecipe
     /// </summary>
     public static Recipe FineTune(int epochs, int pictures, bool layerwise, int batch = 64)
     {
-        var size = Math.Clamp(pictures / 20, 8, batch);
+        var size = BatchFor(epochs, pictures, batch);
         return Recipe.Short(epochs, size, lr: 1e-3 * Math.Sqrt(size / 64.0)) with { Name = "fine-tune", LabelSmoothing = 0.1, LayerDecay = layerwise ? 0.8 : 1, DropPath = epochs < LongEpochs ? 0 : 0.05 };
     }
 
@@ -34,8 +34,7 @@ public static class FitRecipe
     /// <summary>The full recipe for a number of epochs.</summary>
     public static Recipe For(int epochs, int pictures, int batch = 64)
     {
-        // A step needs enough company: at least twenty an epoch.
-        var size = Math.Clamp(pictures / 20, 8, batch);
+        var size = BatchFor(epochs, pictures, batch);
         var recipe = Recipe.Short(epochs, size, lr: (IsShort(epochs) ? 5e-3 : 3e-3) * Math.Sqrt(size / 64.0)) with { Name = "fit", LabelSmoothing = 0.05 };
         return IsShort(epochs) ? recipe : recipe with
         {
@@ -95,6 +94,9 @@ public static class FitRecipe
         RandAugment = recipe.RandAugment.Length == 0 ? null : RandAugment.Parse(recipe.RandAugment),
         Erasing = recipe.RandomErasing,
     };
+
+    /// <summary>Pictures a step: as many as leave 500 steps in all and four an epoch, at least 8.</summary>
+    public static int BatchFor(int epochs, int pictures, int most) => (int)Math.Clamp(Math.Min((long)pictures * epochs / 500, pictures / 4), 8, most);
 
     private static bool IsShort(int epochs) => epochs < LongEpochs;
 

@@ -43,13 +43,13 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
     }
 
     /// <summary>Training pictures a second of a candidate, from a few steps on noise.</summary>
-    public static double Speed(Candidate candidate, TrainingSetup setup)
+    public static double Speed(Candidate candidate, TrainingSetup setup, int batch = 64)
     {
         using var scope = NewDisposeScope();
         manual_seed(setup.Seed);
         using var model = candidate.Build(setup.Model);
         model.train();
-        var (images, labels) = (randn(64, setup.Model.InChannels, candidate.InputSize, candidate.InputSize), randint(0, setup.Model.Classes, 64));
+        var (images, labels) = (randn(batch, setup.Model.InChannels, candidate.InputSize, candidate.InputSize), randint(0, setup.Model.Classes, batch));
         var best = double.PositiveInfinity;
         var clock = Stopwatch.StartNew();
         for (var step = 0; step < 3 || (step < 20 && clock.Elapsed.TotalSeconds < 2); step++)
@@ -61,7 +61,7 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
             if (step > 0) best = Math.Min(best, clock.Elapsed.TotalSeconds - start);
         }
         // The optimizer, and what else the machine does.
-        return 64 / best * 0.8;
+        return batch / best * 0.8;
     }
 
     private (Score Score, string? Note) Train(Candidate candidate, IImageDataset trainPart, IImageDataset heldOut, long effort, int part, int parts, CancellationToken cancel)

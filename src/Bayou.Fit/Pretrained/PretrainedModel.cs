@@ -84,10 +84,12 @@ public sealed record PretrainedModel(string Path, string Model, Preprocessing? P
         if (stem.Count > 0) note?.Invoke($"{stem[0]}: adapted to the channels of these pictures");
     }
 
-    /// <summary>Keys of the classifier: the last linear layer.</summary>
+    /// <summary>Keys of the classifier: the outermost linear layer, of several the last.</summary>
     public static IReadOnlyCollection<string> HeadKeys(Layer network)
     {
-        var (name, linear) = network.named_modules().Where(m => m.module is Linear).Select(m => (m.name, (Linear)m.module)).LastOrDefault();
+        // Modules come in the order of their fields, which says nothing; a block's linear layers lie deeper than the head.
+        var (name, linear) = network.named_modules().Where(m => m.module is Linear).Select(m => (m.name, (Linear)m.module))
+            .Reverse().OrderBy(m => m.name.Count(c => c == '.')).FirstOrDefault();
         if (linear is null) return [];
         return linear.Bias is null ? [$"{name}.weight"] : [$"{name}.weight", $"{name}.bias"];
     }
