@@ -40,7 +40,8 @@ public sealed class Snapshot : IDisposable
     internal static Snapshot Copy(IEnumerable<KeyValuePair<string, Tensor>> state)
     {
         using var noGrad = no_grad();
-        return new(state.ToDictionary(s => s.Key, s => s.Value.detach().clone().DetachFromDisposeScope()));
+        // Without gradients a clone is detached already; a detach of its own would be one more tensor that nobody frees.
+        return new(state.ToDictionary(s => s.Key, s => s.Value.clone().DetachFromDisposeScope()));
     }
 
     /// <summary>Copies the values back into a network of the same architecture.</summary>

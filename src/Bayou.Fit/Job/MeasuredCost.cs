@@ -1,5 +1,5 @@
-using Bayou.Core;
 using Bayou.Compress;
+using Bayou.Core;
 using Bayou.Onnx;
 using Bayou.Search;
 using TorchSharp;
