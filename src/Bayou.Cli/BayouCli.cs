@@ -77,6 +77,7 @@ public static class BayouCli
         root.Add(EvalCommand.Create());
         root.Add(ProfileCommand.Create());
         root.Add(ExportCommand.Create());
+        root.Add(ClaimsCommand.Create());
         root.Add(Common.Verbose);
         HelpText.Install(root);
         return root;

@@ -1,0 +1,10 @@
+namespace Bayou.Bench;
+
+/// <summary>All benchmarks by name.</summary>
+public static class Benchmarks
+{
+    /// <summary>One a topic.</summary>
+    public static IReadOnlyList<IBenchmark> All { get; } =
+    [
+    ];
+}
