@@ -20,7 +20,7 @@ public static class AtomicFile
         var temporary = $"{path}.{Environment.ProcessId}.tmp";
         try
         {
-            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write))
+            using (var stream = new FileStream(temporary, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 20))
             {
                 write(stream);
                 stream.Flush(flushToDisk: true);
@@ -29,11 +29,12 @@ public static class AtomicFile
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
-            throw new BayouException($"cannot write '{path}': {e.Message}", e);
+            throw new BayouException($"cannot write '{path}': {e.Message.TrimEnd('.')}. What was there before is unchanged.", e);
         }
         finally
         {
-            File.Delete(temporary);
+            // A missing folder would make the deletion the error to report.
+            if (File.Exists(temporary)) File.Delete(temporary);
         }
     }
 }

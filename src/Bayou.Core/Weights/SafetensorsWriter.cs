@@ -20,28 +20,14 @@ internal static class SafetensorsWriter
         entries.Sort((a, b) => a.Size != b.Size ? b.Size.CompareTo(a.Size) : string.CompareOrdinal(a.Name, b.Name));
 
         var header = Header(entries, metadata);
-        var full = Path.GetFullPath(path);
-        var temp = Path.Combine(Path.GetDirectoryName(full)!, $".{Path.GetFileName(full)}.{Guid.NewGuid():N}.tmp");
-        try
+        AtomicFile.Write(path, stream =>
         {
-            using (var stream = new FileStream(temp, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 20))
-            {
-                Span<byte> length = stackalloc byte[8];
-                BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
-                stream.Write(length);
-                stream.Write(header);
-                foreach (var e in entries) WriteValues(stream, e.Tensor);
-                stream.Flush(flushToDisk: true);
-            }
-            File.Move(temp, full, overwrite: true);
-        }
-        catch (Exception e)
-        {
-            TryDelete(temp);
-            if (e is IOException or UnauthorizedAccessException)
-                throw new BayouException($"cannot write '{path}': {e.Message}. What was there before is unchanged.", e);
-            throw;
-        }
+            Span<byte> length = stackalloc byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(length, header.Length);
+            stream.Write(length);
+            stream.Write(header);
+            foreach (var e in entries) WriteValues(stream, e.Tensor);
+        });
     }
 
     private static byte[] Header(List<Entry> entries, IReadOnlyDictionary<string, string>? metadata)
@@ -86,18 +72,6 @@ internal static class SafetensorsWriter
         {
             using var part = flat.narrow(0, done, Math.Min(piece, total - done));
             stream.Write(part.bytes);
-        }
-    }
-
-    private static void TryDelete(string path)
-    {
-        try
-        {
-            File.Delete(path);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            // The error that brought us here is the one to report.
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using AtomicFile = Bayou.Core.AtomicFile;
 using BayouException = Bayou.Core.BayouException;
 
 namespace Bayou.Fit;
@@ -13,20 +14,7 @@ public static class FitReport
 {
     /// <summary>Writes the page to a file, whole or not at all.</summary>
     /// <exception cref="BayouException">The data contradicts itself, or the file cannot be written.</exception>
-    public static void Write(FitReportData data, string path)
-    {
-        var page = Render(data);
-        var part = path + ".part";
-        try
-        {
-            File.WriteAllText(part, page, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false));
-            File.Move(part, path, overwrite: true);
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
-        {
-            throw new BayouException($"The report cannot be written to {path}: {e.Message} Choose a folder that exists and can be written to.", e);
-        }
-    }
+    public static void Write(FitReportData data, string path) => AtomicFile.WriteAllText(path, Render(data));
 
     /// <summary>The page as text.</summary>
     /// <exception cref="BayouException">The data contradicts itself (a label without a class, a confusion matrix that is not square, ...).</exception>
