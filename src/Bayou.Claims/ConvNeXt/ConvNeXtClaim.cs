@@ -58,12 +58,14 @@ public sealed class ConvNeXtClaim : IClaim
     // Needs no data: the counted multiply-accumulates of the full-size ladder against the published GFLOPs.
     private static void CountedLadder(ClaimContext context)
     {
-        var worst = context.Measure("ladder-gflops", () => ConvNeXtVariants.Ladder.Max(s =>
+        var worst = context.Measure("ladder-gflops", () => ConvNeXtVariants.Ladder.Where(s => s.Key is not ("ln" or "sep")).Max(s =>
         {
             using var network = new ResNetLadder(s.Config);
             return Math.Abs(Cost.Of(network, 1, 3, 224, 224).Macs / 1e9 - s.PublishedGflops);
         }));
-        context.Check("multiply-accumulates of all 16 ladder steps", "GMAC", ("largest distance to the published figure", worst), ("0.01 (the published rounding)", 0.0101));
+        context.Check("multiply-accumulates of 14 of the 16 ladder steps", "GMAC", ("largest distance to the published figure", worst), ("0.01 (the published rounding)", 0.0101));
+        context.Note("Two published figures of the ladder cannot be reached by counting: exchanging BatchNorm for LayerNorm (published 4.46) changes no multiply-accumulate of step 4.15, and " +
+            "separate downsampling (published 4.49) counts 4.46; the paper seems to carry the second into the first.");
     }
 
     private static List<LadderStep> Small() => ConvNeXtVariants.Ladder
