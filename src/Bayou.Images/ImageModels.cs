@@ -6,5 +6,10 @@ namespace Bayou.Images;
 public static class ImageModels
 {
     /// <summary>Every image model, system by system.</summary>
-    public static IEnumerable<ModelEntry> All => ConvNeXtVariants.Entries;
+    public static IEnumerable<ModelEntry> All =>
+    [
+        .. ConvNeXtVariants.Entries,
+        .. VisionTransformerVariants.Entries,
+        .. SwinVariants.Entries,
+    ];
 }

@@ -35,6 +35,14 @@ internal static class OnnxOps
             case AvgPool2dOp op:
                 e.Add("AveragePool", [e.In(0)], [e.Out()], [.. Window(op.Kernel, op.Stride, op.Padding), ("count_include_pad", op.CountPadding ? 1L : 0L)]);
                 break;
+            case AttentionOp op: Attention(e, op); break;
+            case UnaryOp op: e.Add(op.Kind.ToString(), [e.In(0)], [e.Out()]); break;
+            case ReduceOp op: e.Add(op.Name, [e.In(0), e.Longs(op.Dims.Array)], [e.Out()], ("keepdims", op.KeepDim ? 1L : 0L)); break;
+            case NormalizeOp op: Normalize(e, op); break;
+            case ClampOp op: e.Add("Clip", [e.In(0), e.Number(op.Low, node.Output.Dtype), e.Number(op.High, node.Output.Dtype)], [e.Out()]); break;
+            case StopGradientOp: e.Alias(); break;
+            case GatherOp op: e.Add("Gather", [e.In(0), e.In(1)], [e.Out()], ("axis", op.Dim)); break;
+            case RollOp op: Roll(e, op); break;
             case FakeQuantizeOp op: OnnxQuantize.Emit(e, op); break;
             default:
                 throw new BayouException($"ONNX export: node '{node.Name}' ({node.Op.Name}) has no ONNX form; leave it out of the exported part of the network or replace it");
@@ -140,6 +148,44 @@ internal static class OnnxOps
         var batch = e.Add("Shape", [e.In(1)], [e.Temporary("batch")], ("start", 0L), ("end", 1L));
         var shape = e.Add("Concat", [batch, e.Longs(e.Node.Inputs[0]!.ShapeAt(1)[1..])], [e.Temporary("shape")], ("axis", 0L));
         e.Add("Expand", [e.In(0), shape], [e.Out()]);
+    }
+
+    // ONNX Runtime fuses none of these on the CPU, so that the scale goes where it is cheapest: on q, which has fewer elements than the weights.
+    private static void Attention(OnnxEmitter e, AttentionOp op)
+    {
+        var rank = e.Node.Inputs[1]!.Shape.Count;
+        var swap = Enumerable.Range(0, rank).Select(i => (long)i).ToArray();
+        (swap[^1], swap[^2]) = (swap[^2], swap[^1]);
+        var keys = e.Add("Transpose", [e.In(1)], [e.Temporary("keys")], ("perm", swap));
+        var queries = op.Scale == 1 ? e.In(0) : e.Add("Mul", [e.In(0), e.Number(op.Scale, e.Node.Output.Dtype)], [e.Temporary("queries")]);
+        var logits = e.Add("MatMul", [queries, keys], [e.Temporary("logits")]);
+        if (e.Node.Inputs[3] is not null) logits = e.Add("Add", [logits, e.In(3)], [e.Temporary("biased")]);
+        var weights = e.Add("Softmax", [logits], [e.Temporary("weights")], ("axis", -1L));
+        e.Add("MatMul", [weights, e.In(2)], [e.Out()]);
+    }
+
+    private static void Normalize(OnnxEmitter e, NormalizeOp op)
+    {
+        var norm = e.Add("ReduceL2", [e.In(0), e.Longs(op.Dim)], [e.Temporary("norm")], ("keepdims", 1L));
+        var bounded = e.Add("Max", [norm, e.Number(op.Eps, e.Node.Output.Dtype)], [e.Temporary("bounded")]);
+        e.Add("Div", [e.In(0), bounded], [e.Out()]);
+    }
+
+    // The last elements first, then the others.
+    private static void Roll(OnnxEmitter e, RollOp op)
+    {
+        var axis = op.Dim < 0 ? op.Dim + e.Node.Output.Shape.Count : op.Dim;
+        var dim = e.Node.Output.Shape[(int)axis];
+        if (dim.PerBatch) throw new BayouException($"ONNX export: node '{e.Node.Name}' rolls the batch axis, which has no fixed length");
+        var shift = (op.Shift % dim.Size + dim.Size) % dim.Size;
+        if (shift == 0)
+        {
+            e.Alias();
+            return;
+        }
+        var last = e.Add("Slice", [e.In(0), e.Longs(dim.Size - shift), e.Longs(dim.Size), e.Longs(axis), e.Longs(1)], [e.Temporary("last")]);
+        var first = e.Add("Slice", [e.In(0), e.Longs(0), e.Longs(dim.Size - shift), e.Longs(axis), e.Longs(1)], [e.Temporary("first")]);
+        e.Add("Concat", [last, first], [e.Out()], ("axis", axis));
     }
 
     private static (string, object)[] Window(Ints kernel, Ints stride, Ints padding) =>

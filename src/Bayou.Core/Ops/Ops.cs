@@ -126,6 +126,30 @@ public static class Ops
     public static Tensor AvgPool2d(Tensor x, Ints kernel, Ints stride, Ints padding, bool countPadding = true) =>
         Run(new AvgPool2dOp(kernel, stride, padding, countPadding), false, x);
 
+    /// <summary>softmax(scale q k' + bias) v as one node, see <see cref="AttentionOp"/>.</summary>
+    public static Tensor Attention(Tensor q, Tensor k, Tensor v, double scale, Tensor? bias = null) => Run(new AttentionOp(scale), false, q, k, v, bias);
+
+    /// <summary>An elementwise function, see <see cref="Unary"/>.</summary>
+    public static Tensor Apply(Tensor x, Unary kind) => Run(new UnaryOp(kind), false, x);
+
+    /// <summary>Sum, maximum or minimum over axes.</summary>
+    public static Tensor Reduce(Tensor x, Reduction kind, Ints dims, bool keepDim = false) => Run(new ReduceOp(kind, dims, keepDim), false, x);
+
+    /// <summary>x / max(||x||_2, eps) over one axis.</summary>
+    public static Tensor Normalize(Tensor x, long dim, double eps = 1e-12) => Run(new NormalizeOp(dim, eps), false, x);
+
+    /// <summary>Limits the elements to [low, high].</summary>
+    public static Tensor Clamp(Tensor x, double low, double high) => Run(new ClampOp(low, high), false, x);
+
+    /// <summary>The value without its gradient.</summary>
+    public static Tensor StopGradient(Tensor x) => Run(new StopGradientOp(), false, x);
+
+    /// <summary>Elements of x at int64 positions along an axis, see <see cref="GatherOp"/>.</summary>
+    public static Tensor Gather(Tensor x, long dim, Tensor index) => Run(new GatherOp(dim), false, x, index);
+
+    /// <summary>Cyclic shift along an axis.</summary>
+    public static Tensor Roll(Tensor x, long dim, long shift) => shift == 0 ? x : Run(new RollOp(dim, shift), false, x);
+
     /// <summary>Fake quantisation, see <see cref="FakeQuantizeOp"/>.</summary>
     public static Tensor FakeQuantize(Tensor x, Tensor scale, Tensor zeroPoint, long min, long max, int axis = -1) =>
         Run(new FakeQuantizeOp(min, max, axis), false, x, scale, zeroPoint);
