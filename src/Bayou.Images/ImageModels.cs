@@ -11,5 +11,6 @@ public static class ImageModels
         .. ConvNeXtVariants.Entries,
         .. VisionTransformerVariants.Entries,
         .. SwinVariants.Entries,
+        .. SkipNetVariants.Entries,
     ];
 }

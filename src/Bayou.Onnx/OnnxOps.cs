@@ -19,6 +19,7 @@ internal static class OnnxOps
             case BinaryOp op: e.Add(op.Kind.ToString(), [e.In(0), e.In(1)], [e.Out()]); break;
             case ScaleOp op: Scale(e, op); break;
             case ActivationOp op: Activate(e, op.Kind); break;
+            case HardGateOp op: HardGate(e, op); break;
             case SoftmaxOp op: e.Add("Softmax", [e.In(0)], [e.Out()], ("axis", op.Dim)); break;
             case LayerNormOp op: LayerNorm(e, op); break;
             case BatchNormOp op: BatchNorm(e, op); break;
@@ -112,6 +113,13 @@ internal static class OnnxOps
                 e.Add(name, [x], [e.Out()]);
                 break;
         }
+    }
+
+    private static void HardGate(OnnxEmitter e, HardGateOp op)
+    {
+        var type = e.Node.Output.Dtype;
+        var above = e.Add("Greater", [e.In(0), e.Number(op.Threshold, type)], [e.Temporary("above")]);
+        e.Add("Cast", [above], [e.Out()], ("to", (long)OnnxEmitter.DataType(type, e.Node.Name)));
     }
 
     private static void LayerNorm(OnnxEmitter e, LayerNormOp op)

@@ -28,6 +28,7 @@ public static class Trainer
         var stepsPerEpoch = train.BatchCount / recipe.UpdateFreq;
         if (stepsPerEpoch == 0) throw new BayouException($"an epoch of {train.BatchCount} batches is shorter than one step of {recipe.UpdateFreq}: use a smaller batch or update frequency");
         if (recipe.DistillWeight > 0 && options.Teacher is null) throw new BayouException("the recipe distils, and there is no teacher: give one, or set DistillWeight to 0");
+        var own = options.Loss ?? network as ITrainingLoss;
         if (recipe.ClassWeights is { } w && w.Count != train.Classes) throw new BayouException($"the recipe weights {w.Count} classes, the data have {train.Classes}");
         if (options.TuneAllocator) GlibcAllocator.KeepFreedMemory();
 
@@ -126,14 +127,18 @@ public static class Trainer
             using var scope = NewDisposeScope();
             // Mixing changes the pictures in place: before the network and the teacher see them.
             var targets = mixup?.Apply(images, labels, mixup.Draw(options.Seed, draw, (int)images.shape[2], (int)images.shape[3]));
-            var logits = network.call(images);
-            var loss = targets is null
-                ? LabelSmoothingCrossEntropyLoss.Of(logits, labels, recipe.LabelSmoothing, classWeights)
-                : SoftTargetCrossEntropyLoss.Of(logits, targets, classWeights);
-            if (recipe.DistillWeight > 0) loss = Distilled(loss, logits, images);
+            var loss = own is null ? Objective(network.call(images)) : own.Loss(new(images, labels, targets, Objective));
             var value = loss.item<float>();
             if (float.IsFinite(value)) (recipe.UpdateFreq == 1 ? loss : loss.div(Number.Of(recipe.UpdateFreq))).backward();
             return value;
+
+            Tensor Objective(Tensor logits)
+            {
+                var loss = targets is null
+                    ? LabelSmoothingCrossEntropyLoss.Of(logits, labels, recipe.LabelSmoothing, classWeights)
+                    : SoftTargetCrossEntropyLoss.Of(logits, targets, classWeights);
+                return recipe.DistillWeight > 0 ? Distilled(loss, logits, images) : loss;
+            }
         }
 
         Tensor Distilled(Tensor loss, Tensor logits, Tensor images)

@@ -15,6 +15,9 @@ public sealed record TrainerOptions
     /// <summary>Logits [N, K] of a teacher for the pictures [N, C, H, W] as the network sees them; needed when the recipe distils.</summary>
     public Func<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>? Teacher { get; init; }
 
+    /// <summary>The loss instead of the recipe's on the logits; null: the network's own where it is an <see cref="ITrainingLoss"/>, else the recipe's.</summary>
+    public ITrainingLoss? Loss { get; init; }
+
     /// <summary>Called after every optimizer step.</summary>
     public Action<TrainProgress>? Progress { get; init; }
 

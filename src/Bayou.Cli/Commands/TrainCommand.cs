@@ -40,7 +40,7 @@ internal static class TrainCommand
             var name = parsed.GetValue(model.Model)!;
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
             var resuming = parsed.GetValue(resume);
-            if (!resuming && File.Exists(Path.Combine(folder, "checkpoint.safetensors"))) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
+            if (!resuming && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
             var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, recipe, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
@@ -72,7 +72,7 @@ internal static class TrainCommand
         if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
         var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
         var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));
-        using var result = Trainer.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
+        using var result = StagedTraining.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
         {
             RunFolder = folder,
             Resume = resume,
@@ -82,7 +82,7 @@ internal static class TrainCommand
             Note = progress.Line,
             Progress = p => progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {p.Eta:h\\:mm\\:ss} left"),
             EpochDone = e => progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s"),
-        });
+        }, stage => progress.Line($"  stage {stage}"));
         if (result.Outcome == TrainOutcome.Cancelled) throw new OperationCanceledException(cancel);
         result.OrThrow().UseBest(network);
 

@@ -65,6 +65,9 @@ public static class Ops
     /// <summary>An elementwise activation by kind.</summary>
     public static Tensor Activate(Tensor x, Activation kind) => Run(new ActivationOp(kind), false, x);
 
+    /// <summary>1 where x is above the threshold, else 0; gradients pass straight through, see <see cref="HardGateOp"/>.</summary>
+    public static Tensor HardGate(Tensor x, double threshold = 0.5) => Run(new HardGateOp(threshold), false, x);
+
     /// <summary>Softmax over an axis.</summary>
     public static Tensor Softmax(Tensor x, long dim) => Run(new SoftmaxOp(dim), false, x);
 

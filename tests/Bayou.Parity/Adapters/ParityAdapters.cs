@@ -12,5 +12,9 @@ public static class ParityAdapters
         new MqbenchObserversAdapter(),
         new MqbenchReconstructionAdapter(),
         new ConvNextTrainUtilsAdapter(),
+        new SkipNetAdapter("cifar-recurrent"),
+        new SkipNetAdapter("cifar-feedforward"),
+        new SkipNetAdapter("imagenet"),
+        new SkipNetHybridAdapter(),
     ];
 }

@@ -1,0 +1,61 @@
+using TorchSharp;
+using static TorchSharp.torch;
+
+namespace Bayou.Core;
+
+/// <summary>
+/// A hard decision: 1 where x is above the threshold, else 0. Its gradient passes straight through (Bengio et al., arXiv 1308.3432): the value is the decision, the
+/// derivative that of x.
+/// </summary>
+public sealed record HardGateOp(double Threshold) : Op
+{
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor?[] x, bool training)
+    {
+        var p = x[0]!;
+        var hard = p.detach().gt(Number.Of(Threshold)).to(p.dtype);
+        return p.requires_grad && is_grad_enabled() ? hard.Plus(sub(p, p.detach())) : hard;
+    }
+}
+
+/// <summary>Networks whose samples of one batch take different ways.</summary>
+public static class RowChoice
+{
+    /// <summary>
+    /// Samples whose decision is 1 go through <paramref name="then"/>, those at 0 through <paramref name="otherwise"/>. With <paramref name="skip"/> each sample runs only the way
+    /// it takes: the rows of either kind are gathered, run, and put back in their places. Without it (training, where batch statistics and gradients need both ways, and capture,
+    /// whose graph must not depend on the values) both ways run for all and are blended: m then(x) + (1 - m) otherwise(x), the same numbers for decisions of 0 and 1.
+    /// </summary>
+    /// <param name="decision">[N, 1, ..., 1] with as many axes as the results.</param>
+    /// <param name="x">[N, ...].</param>
+    /// <param name="then">For any number of rows; keeps the batch axis.</param>
+    /// <param name="otherwise">The other way, to the same shape as <paramref name="then"/>; null: x itself.</param>
+    /// <param name="skip">Whether to run only what is needed.</param>
+    public static Tensor Of(Tensor decision, Tensor x, Func<Tensor, Tensor> then, Func<Tensor, Tensor>? otherwise, bool skip)
+    {
+        if (!skip || Capture.IsActive)
+        {
+            var stay = Ops.Mul(Ops.Scale(decision, -1, 1), otherwise is null ? x : otherwise(x));
+            return Ops.Add(Ops.Mul(decision, then(x)), stay);
+        }
+        var (go, rest) = Rows(decision);
+        if (rest.Length == 0) return then(x);
+        if (go.Length == 0) return otherwise is null ? x : otherwise(x);
+        using var scope = NewDisposeScope();
+        var goIndex = tensor(go, device: x.device);
+        var gone = then(x.index_select(0, goIndex));
+        if (otherwise is null) return x.clone().index_copy_(0, goIndex, gone).MoveToOuterDisposeScope();
+        var restIndex = tensor(rest, device: x.device);
+        var stayed = otherwise(x.index_select(0, restIndex));
+        var y = empty([x.shape[0], .. stayed.shape[1..]], stayed.dtype, stayed.device).index_copy_(0, restIndex, stayed);
+        return y.index_copy_(0, goIndex, gone).MoveToOuterDisposeScope();
+    }
+
+    private static (long[] Running, long[] Staying) Rows(Tensor decision)
+    {
+        using var scope = NewDisposeScope();
+        var values = decision.detach().reshape(-1).to(float32).cpu().data<float>().ToArray();
+        var rows = Enumerable.Range(0, values.Length).Select(i => (long)i).ToLookup(i => values[i] > 0.5f);
+        return (rows[true].ToArray(), rows[false].ToArray());
+    }
+}
