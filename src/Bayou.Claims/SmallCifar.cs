@@ -84,7 +84,7 @@ public sealed class SmallCifar
         context.Cancel.ThrowIfCancellationRequested();
         manual_seed(seed);
         var network = create();
-        using var result = Trainer.Train(network, TrainBatches(seed, recipe.Batch), null, recipe, new TrainerOptions
+        using var result = StagedTraining.Train(network, TrainBatches(seed, recipe.Batch), null, recipe, new TrainerOptions
         {
             Seed = seed,
             Cancellation = context.Cancel,

@@ -59,6 +59,7 @@ public class OnnxOpsTests
         ["tanh"] = () => new((x, _) => Ops.Activate(x, Activation.Tanh)),
         ["hardswish"] = () => new((x, _) => Ops.Activate(Ops.Scale(x, 4), Activation.Hardswish)),
         ["hardsigmoid"] = () => new((x, _) => Ops.Activate(Ops.Scale(x, 4), Activation.Hardsigmoid)),
+        ["hard gate"] = () => new((x, _) => Ops.HardGate(x, 0.2)),
         ["softmax of the last axis"] = () => new((x, _) => Ops.Softmax(x, -1)),
         ["softmax of axis 1"] = () => new((x, _) => Ops.Softmax(x, 1)),
         ["layer norm"] = () => new((x, p) => Ops.LayerNorm(x, new(6), p[0], p[1], 1e-6), [6], [6]),
