@@ -18,4 +18,14 @@ public static unsafe class TensorMemory
         if (count <= int.MaxValue / sizeof(float)) return (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
         return (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
     }
+
+    /// <summary>A copy of a tensor's elements in row-major order, whatever its layout, device and type, converted to <typeparamref name="T"/>.</summary>
+    public static T[] ToArray<T>(Tensor tensor) where T : unmanaged
+    {
+        if (tensor.numel() == 0) return [];
+        var type = typeof(T) == typeof(float) ? ScalarType.Float32 : typeof(T) == typeof(double) ? ScalarType.Float64 : typeof(T) == typeof(int) ? ScalarType.Int32
+            : typeof(T) == typeof(long) ? ScalarType.Int64 : typeof(T) == typeof(byte) ? ScalarType.Byte : throw new BayouException($"no tensor type holds {typeof(T).Name}");
+        using var scope = NewDisposeScope();
+        return MemoryMarshal.Cast<byte, T>(tensor.detach().cpu().to(type).contiguous().bytes).ToArray();
+    }
 }

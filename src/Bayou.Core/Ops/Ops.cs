@@ -161,6 +161,15 @@ public static class Ops
     public static Tensor[] Opaque(string name, Func<Tensor?[], bool, Tensor[]> run, Func<long[]?[], long[][], OpWork> cost, bool training, params Tensor?[] inputs) =>
         RunMany(new OpaqueOp(name, run, cost), training, inputs);
 
+    /// <summary>Rows of features by index, see <see cref="GatherRowsOp"/>.</summary>
+    public static Tensor GatherRows(Tensor x, Tensor index) => Run(new GatherRowsOp(), false, x, index);
+
+    /// <summary>Weighted sum of rows, see <see cref="InterpolateRowsOp"/>.</summary>
+    public static Tensor InterpolateRows(Tensor x, Tensor index, Tensor weight) => Run(new InterpolateRowsOp(), false, x, index, weight);
+
+    /// <summary>Sum or mean of the rows of every segment, see <see cref="SegmentSumOp"/>.</summary>
+    public static Tensor SegmentSum(Tensor x, Tensor index, long segments, bool mean = false) => Run(new SegmentSumOp(segments, mean), false, x, index);
+
     // Ops without attributes, made once: a network calls them in every block.
     private static readonly LinearOp LinearSingleton = new();
     private static readonly MatMulOp MatMulSingleton = new();

@@ -149,6 +149,8 @@ internal static class ConfigReading
     public static int[] Ints(this JsonElement o, string key, int[] otherwise) =>
         o.TryGetProperty(key, out var v) ? [.. v.EnumerateArray().Select(e => e.GetInt32())] : otherwise;
 
+    public static float[] Floats(this JsonElement o, string key) => [.. o.GetProperty(key).EnumerateArray().Select(e => e.GetSingle())];
+
     public static double Number(this JsonElement o, string key, double otherwise) =>
         o.TryGetProperty(key, out var v) && v.ValueKind == JsonValueKind.Number ? v.GetDouble() : otherwise;
 }

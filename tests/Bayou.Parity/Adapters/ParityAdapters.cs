@@ -16,5 +16,6 @@ public static class ParityAdapters
         new SkipNetAdapter("cifar-feedforward"),
         new SkipNetAdapter("imagenet"),
         new SkipNetHybridAdapter(),
+        new FurthestPointAdapter(), new NeighboursAdapter(), new GridVoxelAdapter(),
     ];
 }
