@@ -9,6 +9,8 @@ public static class ImageModels
     public static IEnumerable<ModelEntry> All =>
     [
         .. ConvNeXtVariants.Entries,
+        .. RepLKNetVariants.Entries,
+        .. SLaKVariants.Entries,
         .. VisionTransformerVariants.Entries,
         .. SwinVariants.Entries,
         .. SkipNetVariants.Entries,

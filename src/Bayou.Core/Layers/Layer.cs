@@ -18,4 +18,16 @@ public abstract class Layer : nn.Module<Tensor, Tensor>
 
     /// <summary>A buffer that outlives any dispose scope; assign it to a field, which makes it part of the state dict.</summary>
     protected static Tensor NewBuffer(Tensor value) => value.DetachFromDisposeScope();
+
+    /// <summary>Puts another layer (or none) in the place of a registered child, in the field and under its key; the old one is freed.</summary>
+    protected void Replace<T>(string name, ref T? field, T? next) where T : nn.Module
+    {
+        // TorchSharp takes a null for "remove".
+        if (field is not null) register_module(name, null!);
+        field?.Dispose();
+        field = next;
+        if (next is null) return;
+        register_module(name, next);
+        next.train(training);
+    }
 }

@@ -132,6 +132,14 @@ public sealed class BatchNorm : Layer
         RegisterComponents();
     }
 
+    /// <summary>Scale and shift [C], float64, of the affine map that this is in eval mode: gamma / sqrt(variance + eps) and beta - mean scale.</summary>
+    public (Tensor Scale, Tensor Shift) ToAffine()
+    {
+        using var noGrad = no_grad();
+        var scale = weight.to(float64) * running_var.to(float64).Plus(Number.Of(eps)).rsqrt();
+        return (scale, bias.to(float64) - running_mean.to(float64) * scale);
+    }
+
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
@@ -159,6 +167,13 @@ public sealed class Dropout(double p) : Layer
 {
     /// <inheritdoc/>
     public override Tensor forward(Tensor x) => p == 0 ? x : Ops.Dropout(x, p, training);
+}
+
+/// <summary>Stochastic depth over a network.</summary>
+public static class StochasticDepth
+{
+    /// <summary>Rates of all blocks, linspace(0, rate, blocks): the first block never drops.</summary>
+    public static double[] Rates(double rate, int blocks) => Enumerable.Range(0, blocks).Select(i => blocks == 1 ? 0 : rate * i / (blocks - 1)).ToArray();
 }
 
 /// <summary>Stochastic depth (<see cref="DropPathOp"/>).</summary>

@@ -25,7 +25,32 @@ internal static class ModuleLoader
 {
     private const string BatchCounter = "num_batches_tracked";
 
+    /// <summary>Loads; a network that can be merged takes the form of the file first, and its own again afterwards when that is the more merged one.</summary>
     internal static LoadReport Load(IWeightSource file, nn.Module module, bool strict, Func<string, string?>? mapKey)
+    {
+        if (module is not IMergeable mergeable) return LoadSameForm(file, module, strict, mapKey);
+        var (before, asked) = (mergeable.Form, mergeable.FormOf(MapKeys(file, mapKey).Keys));
+        if (asked == before) return LoadSameForm(file, module, strict, mapKey);
+        // Changing the form loses weights: what does not fit must leave the network as it was.
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        var kept = ModuleState.Of(module).ConvertAll(s => new KeyValuePair<string, Tensor>(s.Key, s.Value.detach().clone()));
+        mergeable.TakeForm(asked);
+        try
+        {
+            var report = LoadSameForm(file, module, strict, mapKey);
+            if (before > asked) mergeable.TakeForm(before);
+            return report;
+        }
+        catch (BayouException)
+        {
+            mergeable.TakeForm(before);
+            module.LoadState(kept);
+            throw;
+        }
+    }
+
+    private static LoadReport LoadSameForm(IWeightSource file, nn.Module module, bool strict, Func<string, string?>? mapKey)
     {
         var targets = ModuleState.Of(module).ToDictionary();
         var sources = MapKeys(file, mapKey);

@@ -61,19 +61,9 @@ public sealed class ConvNeXt : Layer, IFeatureNetwork, ILayerwise
         Config = config;
         Check(config);
         var (depths, dims) = (config.Depths, config.Dims);
-        var rates = DropPathRates(config.DropPath, depths.Sum());
+        var rates = StochasticDepth.Rates(config.DropPath, depths.Sum());
 
-        downsample_layers = new LayerList<Sequential>();
-        downsample_layers.Add(new Sequential(
-            new Conv2d(config.InChannels, dims[0], config.Patch, stride: config.Patch),
-            new LayerNorm2d(dims[0], eps: 1e-6)));
-        for (var s = 1; s < dims.Length; s++)
-        {
-            downsample_layers.Add(new Sequential(
-                new LayerNorm2d(dims[s - 1], eps: 1e-6),
-                new Conv2d(dims[s - 1], dims[s], 2, stride: 2)));
-        }
-
+        downsample_layers = ConvNeXtSkeleton.DownsampleLayers(config.InChannels, config.Patch, dims);
         stages = new LayerList<Sequential>();
         var block = 0;
         for (var s = 0; s < dims.Length; s++)
@@ -86,7 +76,7 @@ public sealed class ConvNeXt : Layer, IFeatureNetwork, ILayerwise
         norm = new LayerNorm(dims[^1], eps: 1e-6);
         head = new Linear(dims[^1], config.Classes);
         RegisterComponents();
-        ConvNeXtInit.Apply(this, head, config.HeadInitScale, config.FanInInit);
+        ConvNeXtSkeleton.Initialise(this, head, config.HeadInitScale, config.FanInInit);
     }
 
     /// <summary>What it was built from.</summary>
@@ -108,33 +98,10 @@ public sealed class ConvNeXt : Layer, IFeatureNetwork, ILayerwise
     }
 
     /// <summary>Highest id of <see cref="LayerId"/>; 13 for published S to XL.</summary>
-    public int LayerCount => LastStageId + 1;
+    public int LayerCount => ConvNeXtSkeleton.LayerCount(Config.Depths);
 
-    private int LastStageId => stages.Count < 3 ? stages.Count : 3 + (Config.Depths[2] - 1) / 3 + (stages.Count - 3);
-
-    /// <summary>
-    /// The group of a parameter for layer-wise learning-rate decay, as the official optim_factory.py counts them: the stem is group 0, stages 0 and 1 are one group each, stage 2
-    /// is a group for every three blocks, each later stage one, norm and head come last; a stage's downsampling belongs to its first group.
-    /// </summary>
-    public int LayerId(string name)
-    {
-        var parts = name.Split('.');
-        if (parts[0] == "downsample_layers")
-        {
-            var s = int.Parse(parts[1]);
-            return s switch { 0 => 0, 1 => 2, 2 => 3, _ => LastStageId - (stages.Count - 1 - s) };
-        }
-        if (parts[0] == "stages")
-        {
-            var s = int.Parse(parts[1]);
-            return s switch { 0 => 1, 1 => 2, 2 => 3 + int.Parse(parts[2]) / 3, _ => LastStageId - (stages.Count - 1 - s) };
-        }
-        return LayerCount;
-    }
-
-    /// <summary>Stochastic-depth rates of all blocks: linspace(0, rate, blocks).</summary>
-    public static double[] DropPathRates(double rate, int blocks) =>
-        Enumerable.Range(0, blocks).Select(i => blocks == 1 ? 0 : rate * i / (blocks - 1)).ToArray();
+    /// <summary>The group of a parameter, see <see cref="ConvNeXtSkeleton.LayerId"/>.</summary>
+    public int LayerId(string name) => ConvNeXtSkeleton.LayerId(name, Config.Depths);
 
     private static void Check(ConvNeXtConfig c)
     {
@@ -177,26 +144,5 @@ public sealed class ConvNeXtBlock : Layer
         y = pwconv2.call(Gelu(pwconv1.call(y)));
         if (gamma is not null) y = Mul(gamma, y);
         return Add(x, drop_path.call(ToChannelsFirst(y)));
-    }
-}
-
-/// <summary>The official initialisation: weights normal with std 0.02 (cut at +-2), or 1 / sqrt(fan-in) where asked for; biases 0; then the head scaled.</summary>
-internal static class ConvNeXtInit
-{
-    public static void Apply(Layer network, Linear head, double headInitScale, bool fanIn = false)
-    {
-        foreach (var module in network.modules())
-        {
-            var (weight, bias) = module switch
-            {
-                Conv2d conv => (conv.Weight, conv.Bias),
-                Linear linear => (linear.Weight, linear.Bias),
-                _ => (null, null),
-            };
-            if (weight is not null) Init.TruncatedNormal(weight, std: fanIn ? 1 / Math.Sqrt((double)weight.numel() / weight.shape[0]) : 0.02);
-            if (bias is not null) Init.Constant(bias, 0);
-        }
-        Init.ScaleBy(head.Weight, headInitScale);
-        Init.ScaleBy(head.Bias!, headInitScale);
     }
 }

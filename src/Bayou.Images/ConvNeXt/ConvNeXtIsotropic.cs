@@ -18,13 +18,13 @@ public sealed class ConvNeXtIsotropic : Layer, IFeatureNetwork
     public ConvNeXtIsotropic(int depth, int dim, int classes = 1000, int inChannels = 3, double dropPath = 0, double layerScale = 0, double headInitScale = 1)
     {
         if (depth <= 0 || dim <= 0 || classes <= 0 || inChannels <= 0) throw new BayouException("ConvNeXtIsotropic: depth, dim, classes and channels must be positive");
-        var rates = ConvNeXt.DropPathRates(dropPath, depth);
+        var rates = StochasticDepth.Rates(dropPath, depth);
         stem = new Conv2d(inChannels, dim, 16, stride: 16);
         blocks = new Sequential(rates.Select(r => new ConvNeXtBlock(dim, 7, r, layerScale)).ToArray<Layer>());
         norm = new LayerNorm(dim, eps: 1e-6);
         head = new Linear(dim, classes);
         RegisterComponents();
-        ConvNeXtInit.Apply(this, head, headInitScale);
+        ConvNeXtSkeleton.Initialise(this, head, headInitScale);
     }
 
     /// <summary>[N, C, H, W] -> [N, classes].</summary>

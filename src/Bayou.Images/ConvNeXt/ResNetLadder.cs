@@ -85,7 +85,7 @@ public sealed class ResNetLadder : Layer, IFeatureNetwork
                 : new Sequential(new Conv2d(c.InChannels, stemChannels, 4, stride: 4, bias: false), Norm(c, stemChannels), new ActivationLayer(c.Activation))
             : new Sequential(new Conv2d(c.InChannels, stemChannels, 7, stride: 2, padding: 3, bias: false), Norm(c, stemChannels), new ActivationLayer(c.Activation), new MaxPool2d(3, 2, 1));
 
-        var rates = ConvNeXt.DropPathRates(c.DropPath, c.Depths.Sum());
+        var rates = StochasticDepth.Rates(c.DropPath, c.Depths.Sum());
         stages = new LayerList<Sequential>();
         if (c.SeparateDownsampling) down = new LayerList<Sequential>();
         var (channels, block) = (stemChannels, 0);

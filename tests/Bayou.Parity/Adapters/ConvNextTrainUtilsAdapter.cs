@@ -19,8 +19,8 @@ public sealed class ConvNextTrainUtilsAdapter : IParityAdapter
         Groups(c, ours);
         Trajectory(c, ours);
         ours["loss.label_smoothing_0.1"] = LabelSmoothingCrossEntropyLoss.Of(c.Inputs["loss.logits"], c.Inputs["loss.labels"], 0.1);
-        ours["drop_rates_18_0.1"] = Floats(ConvNeXt.DropPathRates(0.1, 18));
-        ours["drop_rates_36_0.5"] = Floats(ConvNeXt.DropPathRates(0.5, 36));
+        ours["drop_rates_18_0.1"] = Floats(StochasticDepth.Rates(0.1, 18));
+        ours["drop_rates_36_0.5"] = Floats(StochasticDepth.Rates(0.5, 36));
         return ours;
     }
 

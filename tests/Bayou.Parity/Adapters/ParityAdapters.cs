@@ -17,5 +17,7 @@ public static class ParityAdapters
         new SkipNetAdapter("imagenet"),
         new SkipNetHybridAdapter(),
         new FurthestPointAdapter(), new NeighboursAdapter(), new GridVoxelAdapter(),
+        new RepLKNetAdapter("replknet/train-and-merged"), new RepLKNetAdapter("replknet/xl-form"), new RepLKNetLayersAdapter(), new RepLKNetErfAdapter(),
+        new SlakNetworkAdapter(),
     ];
 }
