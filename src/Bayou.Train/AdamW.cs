@@ -92,6 +92,13 @@ public sealed unsafe class AdamW : IDisposable
         foreach (var entry in entries) entry.Slot.Parameter.grad = null;
     }
 
+    /// <summary>First and second moment of a parameter: the optimizer's own tensors.</summary>
+    internal (Tensor Mean, Tensor Square) MomentsOf(Tensor parameter)
+    {
+        var entry = Array.Find(entries, e => ReferenceEquals(e.Slot.Parameter, parameter)) ?? throw new BayouException("AdamW: a parameter asked for is not among those it trains");
+        return (entry.Mean, entry.Square);
+    }
+
     /// <summary>Moments and step counts: "exp_avg.NAME", "exp_avg_sq.NAME" and "step" (int64, one a parameter in order).</summary>
     public IEnumerable<KeyValuePair<string, Tensor>> State()
     {

@@ -33,6 +33,8 @@ internal sealed record TrainState
     public bool BestIsEma { get; set; }
 
     public List<EpochRecord> Curves { get; set; } = [];
+
+    public SparseProgress? Sparse { get; set; }
 }
 
 /// <summary>What a checkpoint must agree on with the training that resumes it.</summary>
@@ -43,7 +45,7 @@ internal static class Checkpoint
 {
     private static readonly JsonSerializerOptions Json = new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
-    public static void Save(string path, nn.Module network, AdamW optimizer, Ema? ema, Snapshot? best, TrainState state, TrainIdentity identity)
+    public static void Save(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse, Snapshot? best, TrainState state, TrainIdentity identity)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -51,9 +53,11 @@ internal static class Checkpoint
         Add("model.", NetworkState.Of(network));
         Add("optimizer.", optimizer.State());
         if (ema is not null) Add("ema.", ema.State);
+        if (sparse is not null) Add("sparse.", sparse.State());
         if (best is not null) Add("best.", best.State);
         tensors.Add(new("rng", get_rng_state()));
         state.EmaUpdates = ema?.Updates ?? 0;
+        state.Sparse = sparse?.Progress;
         WeightFile.Save(path, tensors, new Dictionary<string, string>
         {
             ["format"] = "bayou-checkpoint-1",
@@ -69,7 +73,7 @@ internal static class Checkpoint
 
     /// <summary>Puts a checkpoint back into everything it was made of.</summary>
     /// <exception cref="BayouException">The file is damaged or belongs to another training; the message says what differs.</exception>
-    public static (TrainState State, Snapshot? Best) Load(string path, nn.Module network, AdamW optimizer, Ema? ema, TrainIdentity identity, Action<string>? note)
+    public static (TrainState State, Snapshot? Best) Load(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse, TrainIdentity identity, Action<string>? note)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -103,6 +107,9 @@ internal static class Checkpoint
         foreach (var (name, tensor) in names) tensor.copy_(file.Get("model." + name));
         optimizer.Restore(name => file.Get("optimizer." + name));
         ema?.Restore(name => file.Get("ema." + name), state.EmaUpdates);
+        sparse?.Restore(
+            name => file.Contains("sparse." + name) ? file.Get("sparse." + name) : null,
+            state.Sparse ?? throw new BayouException($"checkpoint '{path}' holds no sparse training: start without resuming"));
         Snapshot? best = null;
         if (file.Contains("best." + names[0].Key)) best = Snapshot.Copy(names.Select(n => new KeyValuePair<string, Tensor>(n.Key, file.Get("best." + n.Key))));
         set_rng_state(RngState(file, path));

@@ -108,6 +108,10 @@ public sealed record Recipe
     /// <summary>Temperature of the distillation.</summary>
     public double DistillTemperature { get; init; } = 2;
 
+    /// <summary>Sparse training; null: dense.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public SparseOptions? Sparse { get; init; }
+
     /// <summary>Whether batches are mixed, and the loss therefore takes soft targets.</summary>
     [JsonIgnore]
     public bool Mixes => MixProbability > 0 && (MixupAlpha > 0 || CutmixAlpha > 0);
@@ -222,6 +226,7 @@ public sealed record Recipe
         Require(DistillWeight is >= 0 and <= 1, nameof(DistillWeight), DistillWeight, "in [0, 1]");
         Require(DistillTemperature > 0, nameof(DistillTemperature), DistillTemperature, "above 0");
         foreach (var weight in ClassWeights ?? []) Require(double.IsFinite(weight) && weight >= 0, nameof(ClassWeights), weight, "0 or more");
+        Sparse?.Checked();
         return this;
 
         static void Require(bool holds, string name, double value, string range)

@@ -36,6 +36,7 @@ public static class Trainer
         var (rates, decays) = (recipe.LearningRates(stepsPerEpoch), recipe.WeightDecays(stepsPerEpoch));
         using var optimizer = new AdamW(ParameterGroups.Of(network, recipe.LayerDecay), recipe.Beta1, recipe.Beta2, recipe.Eps);
         using var ema = recipe.EmaDecay > 0 ? new Ema(network, recipe.EmaDecay, recipe.EmaRamp) : null;
+        using var sparse = recipe.Sparse is null ? null : new SparseTraining(network, recipe.Sparse, rates.Length);
         var mixup = recipe.Mixes
             ? new Mixup(train.Classes, recipe.MixupAlpha, recipe.CutmixAlpha, recipe.MixProbability, recipe.MixSwitchProbability, recipe.LabelSmoothing)
             : null;
@@ -48,8 +49,9 @@ public static class Trainer
         var identity = new TrainIdentity(recipe.Hash(), options.Seed, train.Samples, train.BatchCount, get_num_threads());
         var files = options.RunFolder is null ? null : new RunFiles(options.RunFolder);
         var resumed = options.Resume && files?.HasCheckpoint == true;
-        if (resumed) (state, best) = Checkpoint.Load(files!.Checkpoint, network, optimizer, ema, identity, options.Note);
+        if (resumed) (state, best) = Checkpoint.Load(files!.Checkpoint, network, optimizer, ema, sparse, identity, options.Note);
         else manual_seed(options.Seed);
+        if (!resumed) sparse?.Initialise(FirstBatch);
         using var events = files is null ? null : new EventFile(files.Events, resumed ? state.Epoch * stepsPerEpoch + state.StepInEpoch : null);
         var (good, goodEma) = (Snapshot.Of(network), ema is null ? null : Snapshot.Copy(ema.State));
 
@@ -82,6 +84,7 @@ public static class Trainer
             BestIsEma = state.BestIsEma,
             Best = best,
             Ema = ema is null ? null : Snapshot.Copy(ema.State),
+            Sparsity = sparse?.Report(),
         };
         good.Dispose();
         goodEma?.Dispose();
@@ -102,8 +105,11 @@ public static class Trainer
                 (images, lossSum) = (images + count, lossSum + loss * count);
                 if (++accumulated < recipe.UpdateFreq) continue;
 
-                var norm = optimizer.Step(rates[step], decays[step], recipe.ClipNorm, ema);
+                // A sparse network's average must see the masked weights: it is not updated in the optimizer's pass.
+                var norm = optimizer.Step(rates[step], decays[step], recipe.ClipNorm, sparse is null ? ema : null);
                 if (!double.IsFinite(norm)) return Diverged($"the norm of the gradients is {norm}", step);
+                sparse?.Step(optimizer);
+                if (ema is not null) sparse?.Average(ema);
                 optimizer.ZeroGrad();
 
                 state.StepInEpoch++;
@@ -120,6 +126,13 @@ public static class Trainer
                 if (options.CheckpointEvery > 0 && (step + 1) % options.CheckpointEvery == 0) SaveCheckpoint();
             }
             return (TrainOutcome.Completed, "");
+        }
+
+        // For SNIP: the first batch of the training, before anything is mixed.
+        (Tensor, Tensor) FirstBatch()
+        {
+            using var batch = train.Epoch(0).FirstOrDefault() ?? throw new BayouException("sparse training: the training source gives no batch to start from");
+            return (batch.Images.clone(), batch.Labels.clone());
         }
 
         double ForwardBackward(Tensor images, Tensor labels, long draw)
@@ -231,7 +244,7 @@ public static class Trainer
         {
             if (files is null) return;
             state.Seconds = clock.TotalSeconds;
-            Checkpoint.Save(files.Checkpoint, network, optimizer, ema, best, state, identity);
+            Checkpoint.Save(files.Checkpoint, network, optimizer, ema, sparse, best, state, identity);
             events?.Flush();
         }
 

@@ -122,6 +122,9 @@ public sealed class TrainResult : IDisposable
     /// <summary>The running average at the end; null without one.</summary>
     public required Snapshot? Ema { get; init; }
 
+    /// <summary>Where the network is sparse and how its masks changed; null where the recipe trains dense.</summary>
+    public SparsityReport? Sparsity { get; init; }
+
     /// <summary>Gives the network the best weights; without any evaluation the average, without an average the final weights it has anyway.</summary>
     public void UseBest(TorchSharp.torch.nn.Module network) => (Best ?? Ema)?.CopyTo(network);
 

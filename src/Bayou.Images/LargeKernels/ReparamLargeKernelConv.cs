@@ -48,7 +48,7 @@ public sealed class ReparamLargeKernelConv : Layer
         if (small_conv is null) return (weight, bias);
         var (smallWeight, smallBias) = small_conv.Folded();
         var pad = (kernel - small!.Value) / 2;
-        return (weight.Plus(nn.functional.pad(smallWeight, [pad, pad, pad, pad])), bias.Plus(smallBias));
+        return (weight.Plus(Pad2d(smallWeight, pad, pad, pad, pad)), bias.Plus(smallBias));
     }
 
     /// <summary>Both branches become one convolution; false takes the training form again with fresh weights.</summary>

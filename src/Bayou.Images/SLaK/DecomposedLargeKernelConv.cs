@@ -90,7 +90,7 @@ public sealed class DecomposedLargeKernelConv : Layer
     private static Tensor Centred(Tensor weight, long height, long width)
     {
         long y = (height - weight.shape[2]) / 2, x = (width - weight.shape[3]) / 2;
-        return nn.functional.pad(weight, [x, x, y, y]);
+        return Pad2d(weight, x, x, y, y);
     }
 
     private ConvBn Branch(int height, int width) => new(channels, channels, (height, width), groups: channels, norm: norm);

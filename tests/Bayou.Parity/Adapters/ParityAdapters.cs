@@ -18,6 +18,6 @@ public static class ParityAdapters
         new SkipNetHybridAdapter(),
         new FurthestPointAdapter(), new NeighboursAdapter(), new GridVoxelAdapter(),
         new RepLKNetAdapter("replknet/train-and-merged"), new RepLKNetAdapter("replknet/xl-form"), new RepLKNetLayersAdapter(), new RepLKNetErfAdapter(),
-        new SlakNetworkAdapter(),
+        new SlakNetworkAdapter(), new SlakSparseAdapter(),
     ];
 }

@@ -41,7 +41,7 @@ public sealed class RepLKNetAdapter(string name) : IParityAdapter
         DropPath = args.Number("drop_path_rate", 0),
         InChannels = (int)args.Number("in_channels", 3),
         Classes = (int)args.Number("num_classes", args.Number("num_classes_of_stored_head", 0)),
-        OutIndices = args.TryGetProperty("out_indices", out var o) && o.ValueKind == JsonValueKind.Array ? args.Ints("out_indices", []) : null,
+        OutIndices = args.TryGetProperty("out_indices", out var o) && o.ValueKind == JsonValueKind.Array && o.GetArrayLength() > 0 ? args.Ints("out_indices", []) : null,
         NormIntermediateFeatures = args.TryGetProperty("norm_intermediate_features", out var n) && n.ValueKind == JsonValueKind.True,
         Merged = args.TryGetProperty("small_kernel_merged", out var m) && m.ValueKind == JsonValueKind.True,
     };
