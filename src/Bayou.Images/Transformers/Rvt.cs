@@ -82,7 +82,7 @@ public sealed class Rvt : Layer, IFeatureNetwork
         Config = config;
         if (config.Depths.Length == 0 || config.Depths.Length != config.Heads.Length || config.Depths.Length != config.HeadDims.Length)
             throw new BayouException($"RVT: {config.Depths.Length} depths, {config.Heads.Length} heads and {config.HeadDims.Length} head widths; one of each a stage is needed");
-        var rates = ConvNeXt.DropPathRates(config.DropPath, config.Depths.Sum());
+        var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());
         int Width(int s) => config.HeadDims[s] * config.Heads[s];
         patch_embed = new RvtPatchEmbed(config.InChannels, Width(0), config.StemStride);
         transformers = new LayerList<RvtStage>();

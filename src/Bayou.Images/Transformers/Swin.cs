@@ -64,7 +64,7 @@ public sealed class SwinTransformer : Layer, IFeatureNetwork
         if (config.Depths.Length == 0 || config.Depths.Length != config.Heads.Length) throw new BayouException($"Swin: {config.Depths.Length} depths and {config.Heads.Length} heads; one of each a stage is needed");
         if (config.ImageSize % (config.Patch << (config.Depths.Length - 1)) != 0)
             throw new BayouException($"Swin: image size {config.ImageSize} must be a multiple of {config.Patch << (config.Depths.Length - 1)} (patch times 2 for every stage after the first)");
-        var rates = ConvNeXt.DropPathRates(config.DropPath, config.Depths.Sum());
+        var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());
         patch_embed = new PatchEmbed(config.InChannels, config.Dim, config.Patch, normEps: 1e-5);
         layers = new LayerList<SwinStage>();
         var (grid, first) = (config.ImageSize / config.Patch, 0);

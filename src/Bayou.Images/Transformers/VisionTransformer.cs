@@ -79,7 +79,7 @@ public sealed class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
         if (config.DistillationToken) dist_token = Token(dim);
         pos_embed = NewParameter(empty(1, config.Prefix + config.Grid * config.Grid, dim));
         Init.TruncatedNormal(pos_embed, std: 0.02);
-        var rates = ConvNeXt.DropPathRates(config.DropPath, config.Depth);
+        var rates = StochasticDepth.Rates(config.DropPath, config.Depth);
         blocks = new LayerList<Block>();
         for (var b = 0; b < config.Depth; b++)
             blocks.Add(new Block(dim, new Attention(dim, config.Heads, config.QkvBias), new Mlp(dim, (int)(dim * config.MlpRatio)), rates[b]));
