@@ -170,6 +170,15 @@ public static class Ops
     /// <summary>Sum or mean of the rows of every segment, see <see cref="SegmentSumOp"/>.</summary>
     public static Tensor SegmentSum(Tensor x, Tensor index, long segments, bool mean = false) => Run(new SegmentSumOp(segments, mean), false, x, index);
 
+    /// <summary>Sparse convolution, see <see cref="SparseConvOp"/>.</summary>
+    public static Tensor SparseConvolution(Tensor x, Tensor weight, Tensor? bias, Kernels.KernelMap map) => Run(new SparseConvOp(map), false, x, weight, bias);
+
+    /// <summary>Channelwise sparse convolution, see <see cref="SparseChannelwiseOp"/>.</summary>
+    public static Tensor SparseChannelwise(Tensor x, Tensor weight, Kernels.KernelMap map) => Run(new SparseChannelwiseOp(map), false, x, weight);
+
+    /// <summary>Sparse pooling, see <see cref="SparsePoolOp"/>.</summary>
+    public static Tensor SparsePooling(Tensor x, Kernels.KernelMap map, PoolKind kind) => Run(new SparsePoolOp(map, kind), false, x);
+
     // Ops without attributes, made once: a network calls them in every block.
     private static readonly LinearOp LinearSingleton = new();
     private static readonly MatMulOp MatMulSingleton = new();

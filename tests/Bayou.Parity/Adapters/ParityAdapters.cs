@@ -19,5 +19,6 @@ public static class ParityAdapters
         new FurthestPointAdapter(), new NeighboursAdapter(), new GridVoxelAdapter(),
         new RepLKNetAdapter("replknet/train-and-merged"), new RepLKNetAdapter("replknet/xl-form"), new RepLKNetLayersAdapter(), new RepLKNetErfAdapter(),
         new SlakNetworkAdapter(), new SlakSparseAdapter(),
+        new MinkowskiOpsAdapter(), new MinkUNetAdapter(), new SpconvAdapter(), new TorchSparseHelpersAdapter(),
     ];
 }

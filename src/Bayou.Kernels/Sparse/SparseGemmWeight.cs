@@ -1,0 +1,189 @@
+namespace Bayou.Kernels;
+
+/// <summary>The weight gradient of one segment of pairs: tiles of six input channels against one panel of output channels, summed over the pairs in registers.</summary>
+public static unsafe partial class SparseGemm
+{
+    // Pairs whose gradients are packed side by side: with their inputs they fit the second-level cache.
+    private const int Chunk = 128;
+
+    private static void WeightSegment<T>(float* x, float* dy, int* inRows, int* outRows, int count, float* dw, int cin, int cout, int width) where T : struct, IFloatLanes<T>
+    {
+        var buffer = System.Buffers.ArrayPool<float>.Shared.Rent(Chunk * width + 16);
+        fixed (float* first = buffer)
+        {
+            var packed = Align(first);
+            for (var from = 0; from < count; from += Chunk)
+            {
+                var pairs = Math.Min(Chunk, count - from);
+                PackRows<T>(dy, outRows + from, pairs, cout, packed);
+                var panel = packed;
+                for (var column = 0; column < cout;)
+                {
+                    var registers = PanelRegisters(cout - column, T.Count);
+                    var filled = Math.Min(registers * T.Count, cout - column);
+                    for (var channel = 0; channel < cin; channel += Rows)
+                    {
+                        var rows = Math.Min(Rows, cin - channel);
+                        var target = dw + (long)channel * cout + column;
+                        if (registers == 4) Weight4<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
+                        else if (registers == 2) Weight2<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
+                        else Weight1<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
+                    }
+                    panel += Chunk * registers * T.Count;
+                    column += registers * T.Count;
+                }
+            }
+        }
+        System.Buffers.ArrayPool<float>.Shared.Return(buffer);
+    }
+
+    // Rows of dy -> panel after panel, each [pairs, its columns], zero-padded.
+    private static void PackRows<T>(float* dy, int* outRows, int pairs, int cout, float* packed) where T : struct, IFloatLanes<T>
+    {
+        for (var column = 0; column < cout;)
+        {
+            var step = PanelRegisters(cout - column, T.Count) * T.Count;
+            var filled = Math.Min(step, cout - column);
+            for (var p = 0; p < pairs; p++)
+            {
+                new ReadOnlySpan<float>(dy + (long)outRows[p] * cout + column, filled).CopyTo(new Span<float>(packed + p * step, filled));
+                new Span<float>(packed + p * step + filled, step - filled).Clear();
+            }
+            packed += Chunk * step;
+            column += step;
+        }
+    }
+
+
+    private static void Weight4<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    {
+        // Channels beyond the last read the first one again and are not stored.
+        int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
+        var zero = T.Create(0);
+        T s00 = zero, s01 = zero, s02 = zero, s03 = zero;
+        T s10 = zero, s11 = zero, s12 = zero, s13 = zero;
+        T s20 = zero, s21 = zero, s22 = zero, s23 = zero;
+        T s30 = zero, s31 = zero, s32 = zero, s33 = zero;
+        T s40 = zero, s41 = zero, s42 = zero, s43 = zero;
+        T s50 = zero, s51 = zero, s52 = zero, s53 = zero;
+        for (var p = 0; p < pairs; p++, panel += 4 * T.Count)
+        {
+            var row = x + (long)inRows[p] * cin;
+            T g0 = T.Load(panel), g1 = T.Load(panel + T.Count), g2 = T.Load(panel + 2 * T.Count), g3 = T.Load(panel + 3 * T.Count);
+            var x0 = T.Create(row[0]);
+            s00 = T.MulAdd(x0, g0, s00);
+            s01 = T.MulAdd(x0, g1, s01);
+            s02 = T.MulAdd(x0, g2, s02);
+            s03 = T.MulAdd(x0, g3, s03);
+            var x1 = T.Create(row[c1]);
+            s10 = T.MulAdd(x1, g0, s10);
+            s11 = T.MulAdd(x1, g1, s11);
+            s12 = T.MulAdd(x1, g2, s12);
+            s13 = T.MulAdd(x1, g3, s13);
+            var x2 = T.Create(row[c2]);
+            s20 = T.MulAdd(x2, g0, s20);
+            s21 = T.MulAdd(x2, g1, s21);
+            s22 = T.MulAdd(x2, g2, s22);
+            s23 = T.MulAdd(x2, g3, s23);
+            var x3 = T.Create(row[c3]);
+            s30 = T.MulAdd(x3, g0, s30);
+            s31 = T.MulAdd(x3, g1, s31);
+            s32 = T.MulAdd(x3, g2, s32);
+            s33 = T.MulAdd(x3, g3, s33);
+            var x4 = T.Create(row[c4]);
+            s40 = T.MulAdd(x4, g0, s40);
+            s41 = T.MulAdd(x4, g1, s41);
+            s42 = T.MulAdd(x4, g2, s42);
+            s43 = T.MulAdd(x4, g3, s43);
+            var x5 = T.Create(row[c5]);
+            s50 = T.MulAdd(x5, g0, s50);
+            s51 = T.MulAdd(x5, g1, s51);
+            s52 = T.MulAdd(x5, g2, s52);
+            s53 = T.MulAdd(x5, g3, s53);
+        }
+        Store(dw, filled, s00, s01, s02, s03);
+        if (rows > 1) Store(dw + cout, filled, s10, s11, s12, s13);
+        if (rows > 2) Store(dw + 2L * cout, filled, s20, s21, s22, s23);
+        if (rows > 3) Store(dw + 3L * cout, filled, s30, s31, s32, s33);
+        if (rows > 4) Store(dw + 4L * cout, filled, s40, s41, s42, s43);
+        if (rows > 5) Store(dw + 5L * cout, filled, s50, s51, s52, s53);
+    }
+
+    private static void Weight2<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    {
+        // Channels beyond the last read the first one again and are not stored.
+        int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
+        var zero = T.Create(0);
+        T s00 = zero, s01 = zero;
+        T s10 = zero, s11 = zero;
+        T s20 = zero, s21 = zero;
+        T s30 = zero, s31 = zero;
+        T s40 = zero, s41 = zero;
+        T s50 = zero, s51 = zero;
+        for (var p = 0; p < pairs; p++, panel += 2 * T.Count)
+        {
+            var row = x + (long)inRows[p] * cin;
+            T g0 = T.Load(panel), g1 = T.Load(panel + T.Count);
+            var x0 = T.Create(row[0]);
+            s00 = T.MulAdd(x0, g0, s00);
+            s01 = T.MulAdd(x0, g1, s01);
+            var x1 = T.Create(row[c1]);
+            s10 = T.MulAdd(x1, g0, s10);
+            s11 = T.MulAdd(x1, g1, s11);
+            var x2 = T.Create(row[c2]);
+            s20 = T.MulAdd(x2, g0, s20);
+            s21 = T.MulAdd(x2, g1, s21);
+            var x3 = T.Create(row[c3]);
+            s30 = T.MulAdd(x3, g0, s30);
+            s31 = T.MulAdd(x3, g1, s31);
+            var x4 = T.Create(row[c4]);
+            s40 = T.MulAdd(x4, g0, s40);
+            s41 = T.MulAdd(x4, g1, s41);
+            var x5 = T.Create(row[c5]);
+            s50 = T.MulAdd(x5, g0, s50);
+            s51 = T.MulAdd(x5, g1, s51);
+        }
+        Store(dw, filled, s00, s01);
+        if (rows > 1) Store(dw + cout, filled, s10, s11);
+        if (rows > 2) Store(dw + 2L * cout, filled, s20, s21);
+        if (rows > 3) Store(dw + 3L * cout, filled, s30, s31);
+        if (rows > 4) Store(dw + 4L * cout, filled, s40, s41);
+        if (rows > 5) Store(dw + 5L * cout, filled, s50, s51);
+    }
+
+    private static void Weight1<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    {
+        // Channels beyond the last read the first one again and are not stored.
+        int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
+        var zero = T.Create(0);
+        T s00 = zero;
+        T s10 = zero;
+        T s20 = zero;
+        T s30 = zero;
+        T s40 = zero;
+        T s50 = zero;
+        for (var p = 0; p < pairs; p++, panel += 1 * T.Count)
+        {
+            var row = x + (long)inRows[p] * cin;
+            T g0 = T.Load(panel);
+            var x0 = T.Create(row[0]);
+            s00 = T.MulAdd(x0, g0, s00);
+            var x1 = T.Create(row[c1]);
+            s10 = T.MulAdd(x1, g0, s10);
+            var x2 = T.Create(row[c2]);
+            s20 = T.MulAdd(x2, g0, s20);
+            var x3 = T.Create(row[c3]);
+            s30 = T.MulAdd(x3, g0, s30);
+            var x4 = T.Create(row[c4]);
+            s40 = T.MulAdd(x4, g0, s40);
+            var x5 = T.Create(row[c5]);
+            s50 = T.MulAdd(x5, g0, s50);
+        }
+        Store(dw, filled, s00);
+        if (rows > 1) Store(dw + cout, filled, s10);
+        if (rows > 2) Store(dw + 2L * cout, filled, s20);
+        if (rows > 3) Store(dw + 3L * cout, filled, s30);
+        if (rows > 4) Store(dw + 4L * cout, filled, s40);
+        if (rows > 5) Store(dw + 5L * cout, filled, s50);
+    }
+}
