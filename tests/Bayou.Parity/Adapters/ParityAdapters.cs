@@ -20,5 +20,8 @@ public static class ParityAdapters
         new RepLKNetAdapter("replknet/train-and-merged"), new RepLKNetAdapter("replknet/xl-form"), new RepLKNetLayersAdapter(), new RepLKNetErfAdapter(),
         new SlakNetworkAdapter(), new SlakSparseAdapter(),
         new MinkowskiOpsAdapter(), new MinkUNetAdapter(), new SpconvAdapter(), new TorchSparseHelpersAdapter(),
+        new CorruptionsAnySizeAdapter(),
+        new CorruptionsImageNetAdapter(),
+        new CorruptionsMceAdapter(),
     ];
 }
