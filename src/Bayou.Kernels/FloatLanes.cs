@@ -40,6 +40,21 @@ internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
 
     /// <summary>Sum of the lanes.</summary>
     static abstract float Sum(T a);
+
+    /// <summary>|a|.</summary>
+    static abstract T Abs(T a);
+
+    /// <summary>The larger of both.</summary>
+    static abstract T Max(T a, T b);
+
+    /// <summary>2^n for whole n in [-126, 127].</summary>
+    static abstract T PowerOfTwo(T n);
+
+    /// <summary>The nearest whole number, ties to even.</summary>
+    static abstract T Round(T a);
+
+    /// <summary>a where x is below 0, otherwise b.</summary>
+    static abstract T WhereNegative(T x, T a, T b);
 }
 
 internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
@@ -67,6 +82,17 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
     public static Lanes512 Sqrt(Lanes512 a) => new(Vector512.Sqrt(a.v));
 
     public static float Sum(Lanes512 a) => Vector512.Sum(a.v);
+
+    public static Lanes512 Abs(Lanes512 a) => new(Vector512.Abs(a.v));
+
+    public static Lanes512 Max(Lanes512 a, Lanes512 b) => new(Vector512.Max(a.v, b.v));
+
+    // The exponent field of a float.
+    public static Lanes512 PowerOfTwo(Lanes512 n) => new(Vector512.ShiftLeft(Vector512.ConvertToInt32Native(n.v) + Vector512.Create(127), 23).AsSingle());
+
+    public static Lanes512 Round(Lanes512 a) => new(Vector512.Round(a.v));
+
+    public static Lanes512 WhereNegative(Lanes512 x, Lanes512 a, Lanes512 b) => new(Vector512.ConditionalSelect(Vector512.LessThan(x.v, Vector512<float>.Zero), a.v, b.v));
 }
 
 internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes256>
@@ -94,6 +120,17 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
     public static Lanes256 Sqrt(Lanes256 a) => new(Vector256.Sqrt(a.v));
 
     public static float Sum(Lanes256 a) => Vector256.Sum(a.v);
+
+    public static Lanes256 Abs(Lanes256 a) => new(Vector256.Abs(a.v));
+
+    public static Lanes256 Max(Lanes256 a, Lanes256 b) => new(Vector256.Max(a.v, b.v));
+
+    // The exponent field of a float.
+    public static Lanes256 PowerOfTwo(Lanes256 n) => new(Vector256.ShiftLeft(Vector256.ConvertToInt32Native(n.v) + Vector256.Create(127), 23).AsSingle());
+
+    public static Lanes256 Round(Lanes256 a) => new(Vector256.Round(a.v));
+
+    public static Lanes256 WhereNegative(Lanes256 x, Lanes256 a, Lanes256 b) => new(Vector256.ConditionalSelect(Vector256.LessThan(x.v, Vector256<float>.Zero), a.v, b.v));
 }
 
 internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes128>
@@ -121,6 +158,17 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
     public static Lanes128 Sqrt(Lanes128 a) => new(Vector128.Sqrt(a.v));
 
     public static float Sum(Lanes128 a) => Vector128.Sum(a.v);
+
+    public static Lanes128 Abs(Lanes128 a) => new(Vector128.Abs(a.v));
+
+    public static Lanes128 Max(Lanes128 a, Lanes128 b) => new(Vector128.Max(a.v, b.v));
+
+    // The exponent field of a float.
+    public static Lanes128 PowerOfTwo(Lanes128 n) => new(Vector128.ShiftLeft(Vector128.ConvertToInt32Native(n.v) + Vector128.Create(127), 23).AsSingle());
+
+    public static Lanes128 Round(Lanes128 a) => new(Vector128.Round(a.v));
+
+    public static Lanes128 WhereNegative(Lanes128 x, Lanes128 a, Lanes128 b) => new(Vector128.ConditionalSelect(Vector128.LessThan(x.v, Vector128<float>.Zero), a.v, b.v));
 }
 
 internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
@@ -148,4 +196,14 @@ internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
     public static Lane Sqrt(Lane a) => new(MathF.Sqrt(a.v));
 
     public static float Sum(Lane a) => a.v;
+
+    public static Lane Abs(Lane a) => new(MathF.Abs(a.v));
+
+    public static Lane Max(Lane a, Lane b) => new(MathF.Max(a.v, b.v));
+
+    public static Lane PowerOfTwo(Lane n) => new(BitConverter.Int32BitsToSingle((int)n.v + 127 << 23));
+
+    public static Lane Round(Lane a) => new(MathF.Round(a.v));
+
+    public static Lane WhereNegative(Lane x, Lane a, Lane b) => x.v < 0 ? a : b;
 }

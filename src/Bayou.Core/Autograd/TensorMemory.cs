@@ -6,6 +6,10 @@ namespace Bayou.Core;
 /// <summary>The memory behind a CPU tensor, for kernels.</summary>
 public static unsafe class TensorMemory
 {
+    /// <summary>Whether a tensor is what kernels take: contiguous float32 on the CPU, not empty.</summary>
+    public static bool IsPlain(Tensor tensor) =>
+        tensor.dtype == ScalarType.Float32 && tensor.device_type == TorchSharp.DeviceType.CPU && tensor.is_contiguous() && tensor.numel() > 0;
+
     /// <summary>Address of the first element of a contiguous float32 CPU tensor; valid while the tensor lives.</summary>
     /// <exception cref="BayouException">The tensor has another type, layout or device.</exception>
     public static float* Floats(Tensor tensor)

@@ -10,6 +10,7 @@ public sealed record Conv2dOp(Ints Stride, Ints Padding, Ints Dilation, long Gro
     public override Tensor Forward(Tensor?[] x, bool training) =>
         DepthwiseConv.Enabled && DepthwiseConv.Suits(x[0]!, x[1]!, x[2], this)
             ? DepthwiseConv.Apply(x[0]!, x[1]!, x[2])
+            : PatchConv.Suits(x[0]!, x[1]!, x[2], this) ? PatchConv.Apply(x[0]!, x[1]!, x[2])
             : nn.functional.conv2d(x[0]!, x[1]!, x[2], Stride.Array, Padding.Array, Dilation.Array, Groups);
 
     /// <inheritdoc/>

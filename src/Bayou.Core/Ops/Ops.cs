@@ -38,6 +38,18 @@ public static class Ops
     /// <summary>x W' + b over the last axis, see <see cref="LinearOp"/>.</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => Run(LinearSingleton, false, x, weight, bias);
 
+    /// <summary>gelu(x W' + b): two nodes in a capture, otherwise few passes over memory where it can be done.</summary>
+    public static Tensor LinearGelu(Tensor x, Tensor weight, Tensor? bias) =>
+        Capture.IsActive || !FusedGelu.Suits(x, weight, bias) ? Gelu(Linear(x, weight, bias)) : FusedGelu.Apply(x, weight, bias);
+
+    /// <summary>
+    /// scale (x W' + b), scale [O] (layer scale): two nodes in a capture, otherwise one product with scaled weights where x has so many rows that scaling the weights costs less than scaling the result.
+    /// </summary>
+    public static Tensor LinearScale(Tensor x, Tensor weight, Tensor? bias, Tensor scale) =>
+        Capture.IsActive || x.numel() < 2 * weight.shape[1] * weight.shape[1]
+            ? Mul(scale, Linear(x, weight, bias))
+            : Linear(x, Mul(scale.unsqueeze(1), weight), bias is null ? null : Mul(scale, bias));
+
     /// <summary>Matrix product, see <see cref="MatMulOp"/>.</summary>
     public static Tensor MatMul(Tensor a, Tensor b) => Run(MatMulSingleton, false, a, b);
 

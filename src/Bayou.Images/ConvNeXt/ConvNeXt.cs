@@ -141,8 +141,8 @@ public sealed class ConvNeXtBlock : Layer
     public override Tensor forward(Tensor x)
     {
         var y = norm.call(ToChannelsLast(dwconv.call(x)));      // [N, H, W, C]
-        y = pwconv2.call(Gelu(pwconv1.call(y)));
-        if (gamma is not null) y = Mul(gamma, y);
+        y = LinearGelu(y, pwconv1.Weight, pwconv1.Bias);
+        y = gamma is null ? pwconv2.call(y) : LinearScale(y, pwconv2.Weight, pwconv2.Bias, gamma);
         return Add(x, drop_path.call(ToChannelsFirst(y)));
     }
 }
