@@ -14,5 +14,7 @@ public static class ImageModels
         .. VisionTransformerVariants.Entries,
         .. SwinVariants.Entries,
         .. SkipNetVariants.Entries,
+        .. FanVariants.Entries,
+        .. VarsVariants.Entries,
     ];
 }

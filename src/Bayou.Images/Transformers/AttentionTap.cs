@@ -51,11 +51,8 @@ public sealed class AttentionTap : IDisposable
         if (current is not null) current.layout = layout;
     }
 
-    /// <summary>An attention layer hands over its weights [N, heads, Q, K].</summary>
-    public static void Record(Tensor weights) => current?.Add(weights, null);
-
-    /// <summary>A layer without a weight matrix hands over how much each token counts, [N, K].</summary>
-    public static void RecordSaliency(Tensor saliency) => current?.Add(null, saliency);
+    /// <summary>An attention layer hands over its weights [N, heads, Q, K], how much each token counts [N, K], or both.</summary>
+    public static void Record(Tensor? weights, Tensor? saliency = null) => current?.Add(weights, saliency);
 
     /// <summary>Releases the maps.</summary>
     public void Dispose()

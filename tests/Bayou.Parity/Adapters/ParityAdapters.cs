@@ -23,5 +23,11 @@ public static class ParityAdapters
         new CorruptionsAnySizeAdapter(),
         new CorruptionsImageNetAdapter(),
         new CorruptionsMceAdapter(),
+        new FanVitAdapter(),
+        new FanHybridAdapter(),
+        new FanSwinAdapter(),
+        new FanDenseBackboneAdapter(),
+        new VarsRvtAdapter(),
+        new VarsAttentionModulesAdapter(),
     ];
 }
