@@ -68,7 +68,7 @@ internal static class TrainCommand
 
         progress.Stage("Training");
         manual_seed(seed);
-        using var network = entry.Create(new ModelOptions(splits.Classes.Count, channels, recipe.DropPath, recipe.LayerScale));
+        using var network = entry.Create(new ModelOptions(splits.Classes.Count, channels, recipe.DropPath, recipe.LayerScale, size));
         if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
         var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
         var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));

@@ -7,7 +7,8 @@ namespace Bayou.Core;
 /// <param name="InChannels">Channels of the input.</param>
 /// <param name="DropPath">Largest stochastic-depth rate; it grows linearly over the blocks.</param>
 /// <param name="LayerScale">Initial layer scale; null takes the entry's own.</param>
-public sealed record ModelOptions(int Classes = 1000, int InChannels = 3, double DropPath = 0, double? LayerScale = null);
+/// <param name="InputSize">Side of the pictures, for networks with weights that are tied to a grid of tokens; null takes the entry's own. Others take any size anyway.</param>
+public sealed record ModelOptions(int Classes = 1000, int InChannels = 3, double DropPath = 0, double? LayerScale = null, int? InputSize = null);
 
 /// <summary>One published model of the catalog.</summary>
 /// <param name="Name">Unique lower-case name with underscores, e.g. convnext_tiny.</param>

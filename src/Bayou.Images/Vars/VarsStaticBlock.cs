@@ -14,8 +14,8 @@ public sealed class VarsStaticBlock : Layer
 
     private readonly Parameter kernel;          // [C, inner, 1, n, n/2 + 1, 2]: complex templates
     private readonly Parameter kernel2;         // [C, 1, 1, n, n/2 + 1, 2]: a last filter
-    private readonly Tensor L;                  // [C]: bound of each channel's Gram matrix
-    private readonly Tensor kernel_norm;        // what the initial templates were divided by
+    private readonly Parameter L;               // [C], not trained: bound of each channel's Gram matrix
+    private readonly Parameter kernel_norm;     // [], not trained: what the initial templates were divided by
     private readonly Linear v, proj;
     private readonly TokenBatchNorm norm1, norm2;
     private readonly Layer mlp;
@@ -35,9 +35,10 @@ public sealed class VarsStaticBlock : Layer
         (this.dim, this.side, this.inner, this.lambda, this.mlp) = (dim, side, inner, lambda, mlp);
         var templates = VarsTraining.InitialTemplates(dim, inner, side);
         kernel = NewParameter(templates.Kernel);
-        kernel_norm = NewBuffer(templates.Norm);
+        kernel_norm = NewParameter(templates.Norm);
         kernel2 = NewParameter(VarsTraining.InitialFilter(dim, side));
-        L = NewBuffer(VarsTraining.GramNorm(kernel));
+        L = NewParameter(VarsTraining.GramNorm(kernel));
+        (L.requires_grad, kernel_norm.requires_grad) = (false, false);
         v = new Linear(dim, dim);
         proj = new Linear(dim, dim);
         norm1 = new TokenBatchNorm(dim);
@@ -50,7 +51,7 @@ public sealed class VarsStaticBlock : Layer
     internal Parameter Kernel => kernel;
 
     /// <summary>The bound that <see cref="VarsTraining.UpdateBounds"/> keeps up with the templates.</summary>
-    internal Tensor Bound => L;
+    internal Parameter Bound => L;
 
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)

@@ -8,6 +8,18 @@ public static class VarsVariants
     private const string Paper = "Visual Attention Emerges from Recurrent Sparse Reconstruction, ICML 2022, arXiv 2204.10962";
     private const string RvtPaper = "Towards Robust Vision Transformer, CVPR 2022, arXiv 2105.07926";
 
+    private sealed record Size(string Name, int HeadDim, int[] Depths, int[] Heads, int Masked, Dictionary<string, long> Parameters);
+
+    private static IReadOnlyList<Size> Sizes { get; } =
+    [
+        new("tiny", 32, [10, 2], [6, 12], 10,
+            new() { ["self_att"] = 8_646_376, ["plus"] = 10_951_336, ["performer"] = 8_818_408, ["vars_d"] = 8_201_428, ["vars_sd"] = 9_176_788, ["vars_s"] = 10_155_124 }),
+        new("small", 64, [12], [6], 5,
+            new() { ["self_att"] = 22_148_392, ["plus"] = 23_300_872, ["performer"] = 22_738_216, ["vars_d"] = 21_160_840, ["vars_sd"] = 23_557_000, ["vars_s"] = 24_798_004 }),
+        new("base", 64, [12], [12], 5,
+            new() { ["self_att"] = 86_223_784, ["plus"] = 88_528_744, ["performer"] = 87_403_432, ["vars_d"] = 80_513_104, ["vars_sd"] = 84_715_600, ["vars_s"] = 84_445_108 }),
+    ];
+
     /// <summary>The attentions an RVT can have: the last part of a catalog name.</summary>
     public static IReadOnlyList<string> Attentions { get; } = ["self_att", "performer", "vars_d", "vars_sd", "vars_s"];
 
@@ -39,15 +51,6 @@ public static class VarsVariants
         return new Rvt(config with { Block = block });
     }
 
-    private sealed record Size(string Name, int HeadDim, int[] Depths, int[] Heads, int Masked, Dictionary<string, long> Parameters);
-
-    private static IReadOnlyList<Size> Sizes =>
-    [
-        new("tiny", 32, [10, 2], [6, 12], 10, new() { ["self_att"] = 0, ["plus"] = 0, ["performer"] = 0, ["vars_d"] = 0, ["vars_sd"] = 0, ["vars_s"] = 0 }),
-        new("small", 64, [12], [6], 5, new() { ["self_att"] = 0, ["plus"] = 0, ["performer"] = 0, ["vars_d"] = 0, ["vars_sd"] = 0, ["vars_s"] = 0 }),
-        new("base", 64, [12], [12], 5, new() { ["self_att"] = 0, ["plus"] = 0, ["performer"] = 0, ["vars_d"] = 0, ["vars_sd"] = 0, ["vars_s"] = 0 }),
-    ];
-
     private static ModelEntry Entry(Size size, string attention, int masked)
     {
         var (suffix, plain) = masked > 0 ? ("_plus", true) : attention == "self_att" ? ("", true) : ("_" + attention, false);
@@ -56,6 +59,7 @@ public static class VarsVariants
             $"rvt_{size.Name}{suffix}", "vars", plain ? RvtPaper : Paper,
             o => Create(new RvtConfig
             {
+                ImageSize = o.InputSize ?? 224,
                 HeadDims = Enumerable.Repeat(size.HeadDim, size.Depths.Length).ToArray(),
                 Depths = size.Depths,
                 Heads = size.Heads,
