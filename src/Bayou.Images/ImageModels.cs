@@ -16,5 +16,6 @@ public static class ImageModels
         .. SkipNetVariants.Entries,
         .. FanVariants.Entries,
         .. VarsVariants.Entries,
+        .. NasBench201Variants.Entries,
     ];
 }

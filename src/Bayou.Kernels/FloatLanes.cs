@@ -55,6 +55,21 @@ internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
 
     /// <summary>a where x is below 0, otherwise b.</summary>
     static abstract T WhereNegative(T x, T a, T b);
+
+    /// <summary>The smaller one; NaN if one of them is.</summary>
+    static abstract T Min(T a, T b);
+
+    /// <summary>The size of a with the sign of b.</summary>
+    static abstract T CopySign(T a, T b);
+
+    /// <summary>a &lt; b ? then : otherwise, lane by lane.</summary>
+    static abstract T IfLess(T a, T b, T then, T otherwise);
+
+    /// <summary>a is a number ? then : a, lane by lane.</summary>
+    static abstract T IfNumber(T a, T then);
+
+    /// <summary>Rounds the significand to nearest even, dropping its last bits (a carry goes into the exponent).</summary>
+    static abstract T DropBits(T a, int bits);
 }
 
 internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
@@ -93,6 +108,21 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
     public static Lanes512 Round(Lanes512 a) => new(Vector512.Round(a.v));
 
     public static Lanes512 WhereNegative(Lanes512 x, Lanes512 a, Lanes512 b) => new(Vector512.ConditionalSelect(Vector512.LessThan(x.v, Vector512<float>.Zero), a.v, b.v));
+
+    public static Lanes512 Min(Lanes512 a, Lanes512 b) => new(Vector512.Min(a.v, b.v));
+
+    public static Lanes512 CopySign(Lanes512 a, Lanes512 b) => new(Vector512.CopySign(a.v, b.v));
+
+    public static Lanes512 IfLess(Lanes512 a, Lanes512 b, Lanes512 then, Lanes512 otherwise) => new(Vector512.ConditionalSelect(Vector512.LessThan(a.v, b.v), then.v, otherwise.v));
+
+    public static Lanes512 IfNumber(Lanes512 a, Lanes512 then) => new(Vector512.ConditionalSelect(Vector512.Equals(a.v, a.v), then.v, a.v));
+
+    public static Lanes512 DropBits(Lanes512 a, int bits)
+    {
+        var u = a.v.AsUInt32();
+        var odd = (u >> bits) & Vector512.Create(1u);
+        return new(((u + odd + Vector512.Create((1u << bits >> 1) - 1)) & Vector512.Create(~0u << bits)).AsSingle());
+    }
 }
 
 internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes256>
@@ -131,6 +161,21 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
     public static Lanes256 Round(Lanes256 a) => new(Vector256.Round(a.v));
 
     public static Lanes256 WhereNegative(Lanes256 x, Lanes256 a, Lanes256 b) => new(Vector256.ConditionalSelect(Vector256.LessThan(x.v, Vector256<float>.Zero), a.v, b.v));
+
+    public static Lanes256 Min(Lanes256 a, Lanes256 b) => new(Vector256.Min(a.v, b.v));
+
+    public static Lanes256 CopySign(Lanes256 a, Lanes256 b) => new(Vector256.CopySign(a.v, b.v));
+
+    public static Lanes256 IfLess(Lanes256 a, Lanes256 b, Lanes256 then, Lanes256 otherwise) => new(Vector256.ConditionalSelect(Vector256.LessThan(a.v, b.v), then.v, otherwise.v));
+
+    public static Lanes256 IfNumber(Lanes256 a, Lanes256 then) => new(Vector256.ConditionalSelect(Vector256.Equals(a.v, a.v), then.v, a.v));
+
+    public static Lanes256 DropBits(Lanes256 a, int bits)
+    {
+        var u = a.v.AsUInt32();
+        var odd = (u >> bits) & Vector256.Create(1u);
+        return new(((u + odd + Vector256.Create((1u << bits >> 1) - 1)) & Vector256.Create(~0u << bits)).AsSingle());
+    }
 }
 
 internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes128>
@@ -169,6 +214,21 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
     public static Lanes128 Round(Lanes128 a) => new(Vector128.Round(a.v));
 
     public static Lanes128 WhereNegative(Lanes128 x, Lanes128 a, Lanes128 b) => new(Vector128.ConditionalSelect(Vector128.LessThan(x.v, Vector128<float>.Zero), a.v, b.v));
+
+    public static Lanes128 Min(Lanes128 a, Lanes128 b) => new(Vector128.Min(a.v, b.v));
+
+    public static Lanes128 CopySign(Lanes128 a, Lanes128 b) => new(Vector128.CopySign(a.v, b.v));
+
+    public static Lanes128 IfLess(Lanes128 a, Lanes128 b, Lanes128 then, Lanes128 otherwise) => new(Vector128.ConditionalSelect(Vector128.LessThan(a.v, b.v), then.v, otherwise.v));
+
+    public static Lanes128 IfNumber(Lanes128 a, Lanes128 then) => new(Vector128.ConditionalSelect(Vector128.Equals(a.v, a.v), then.v, a.v));
+
+    public static Lanes128 DropBits(Lanes128 a, int bits)
+    {
+        var u = a.v.AsUInt32();
+        var odd = (u >> bits) & Vector128.Create(1u);
+        return new(((u + odd + Vector128.Create((1u << bits >> 1) - 1)) & Vector128.Create(~0u << bits)).AsSingle());
+    }
 }
 
 internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
@@ -206,4 +266,18 @@ internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
     public static Lane Round(Lane a) => new(MathF.Round(a.v));
 
     public static Lane WhereNegative(Lane x, Lane a, Lane b) => x.v < 0 ? a : b;
+
+    public static Lane Min(Lane a, Lane b) => new(MathF.Min(a.v, b.v));
+
+    public static Lane CopySign(Lane a, Lane b) => new(MathF.CopySign(a.v, b.v));
+
+    public static Lane IfLess(Lane a, Lane b, Lane then, Lane otherwise) => a.v < b.v ? then : otherwise;
+
+    public static Lane IfNumber(Lane a, Lane then) => float.IsNaN(a.v) ? a : then;
+
+    public static Lane DropBits(Lane a, int bits)
+    {
+        var u = BitConverter.SingleToUInt32Bits(a.v);
+        return new(BitConverter.UInt32BitsToSingle((u + ((u >> bits) & 1) + (1u << bits >> 1) - 1) & (~0u << bits)));
+    }
 }

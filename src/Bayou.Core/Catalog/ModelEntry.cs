@@ -29,7 +29,11 @@ public sealed record ModelEntry(
     long Parameters,
     string Figures,
     string? WeightsFile = null,
-    string? WeightsLicence = null);
+    string? WeightsLicence = null)
+{
+    /// <summary>For a family of networks: the entry of a variant, which the catalog finds as NAME:VARIANT; null when the entry is one network.</summary>
+    public Func<string, ModelEntry>? Variant { get; init; }
+}
 
 /// <summary>A network that gives its features at every stage, for dense heads and for explanations.</summary>
 public interface IFeatureNetwork
@@ -59,6 +63,7 @@ public sealed class ModelCatalog
     public ModelEntry Find(string name)
     {
         if (entries.TryGetValue(name, out var entry)) return entry;
+        if (name.IndexOf(':') is var colon and > 0 && entries.TryGetValue(name[..colon], out var family) && family.Variant is { } variant) return variant(name[(colon + 1)..]);
         var near = entries.Keys.OrderBy(k => Distance(k.ToLowerInvariant(), name.ToLowerInvariant())).Take(3);
         throw new BayouException($"no model is named '{name}'; near: {string.Join(", ", near)} (`bayou models` lists all)");
     }

@@ -11,9 +11,16 @@ namespace Bayou.Core;
 /// <param name="Elementwise">Other scalar operations.</param>
 /// <param name="ElementsRead">Elements of all its inputs, weights included.</param>
 /// <param name="ElementsWritten">Elements of its outputs.</param>
-/// <param name="Quantized">Whether its operands come from fake quantisation nodes.</param>
-public sealed record NodeCost(string Node, string Op, long Parameters, long Macs, long Elementwise, long ElementsRead, long ElementsWritten, bool Quantized)
+/// <param name="ABits">Bits of the first operand: those of the quantisation it was read through, 32 without one.</param>
+/// <param name="BBits">Bits of the second operand.</param>
+public sealed record NodeCost(string Node, string Op, long Parameters, long Macs, long Elementwise, long ElementsRead, long ElementsWritten, int ABits = 32, int BBits = 32)
 {
+    /// <summary>Whether both operands of its products are quantised.</summary>
+    public bool Quantized => Macs > 0 && ABits < 32 && BBits < 32;
+
+    /// <summary>ACE with the operands as they are.</summary>
+    public long AceAsIs => Macs * ABits * BBits;
+
     /// <summary>Arithmetic computation effort: MACs x bits of operand a x bits of operand b (specs/ace.md, section 1).</summary>
     public long Ace(NumberFormat a, NumberFormat b) => Macs * a.Bits * b.Bits;
 }
@@ -54,8 +61,11 @@ public sealed class Cost
     /// <summary>ACE with weights and activations in given formats.</summary>
     public long Ace(NumberFormat weights, NumberFormat activations) => Nodes.Sum(n => n.Ace(weights, activations));
 
-    /// <summary>ACE of the graph as it is: int8 for products whose operands are fake-quantised, fp32 for the others.</summary>
-    public long AceAsIs() => Nodes.Sum(n => n.Quantized ? n.Ace(NumberFormat.Int8, NumberFormat.Int8) : n.Ace(NumberFormat.Fp32, NumberFormat.Fp32));
+    /// <summary>ACE of the graph as it is: operands count with the bits of the quantisation they are read through, 32 bits without one.</summary>
+    public long AceAsIs() => Nodes.Sum(n => n.AceAsIs);
+
+    /// <summary>ACE with a format for every node (both operands), e.g. 8 bits for the first and last layer and 4 for the others.</summary>
+    public long Ace(Func<NodeCost, (NumberFormat A, NumberFormat B)> formats) => Nodes.Where(n => n.Macs > 0).Sum(n => n.Ace(formats(n).A, formats(n).B));
 
     /// <summary>Bytes that the nodes read and write when nothing is fused or cached, in one format.</summary>
     public long BytesMoved(NumberFormat format) => Nodes.Sum(n => n.ElementsRead + n.ElementsWritten) * format.Bits / 8;
@@ -76,7 +86,7 @@ public sealed class Cost
         {
             // A weight read through a fake quantisation node belongs to the node that reads the result.
             var weights = node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
-            if (node.Op is FakeQuantizeOp) continue;
+            if (node.Op is IQuantizeOp) continue;
             long parameters = 0;
             foreach (var weight in weights)
             {
@@ -88,15 +98,17 @@ public sealed class Cost
             var inputs = node.Inputs.Select(i => i?.ShapeAt(1)).ToArray();
             var outputs = node.Outputs.Select(o => o.ShapeAt(1)).ToArray();
             var work = node.Op.Work(inputs, outputs);
-            var quantized = work.Macs > 0 && node.Inputs.Take(2).All(i => i is not null && producers.TryGetValue(i, out var p) && p.Op is FakeQuantizeOp);
             costs.Add(new NodeCost(node.Name, node.Op.Name, parameters, work.Macs, work.Elementwise,
-                inputs.Sum(i => i is null ? 0 : Elements(i)), outputs.Sum(Elements), quantized));
+                inputs.Sum(i => i is null ? 0 : Elements(i)), outputs.Sum(Elements), Bits(node, 0), Bits(node, 1)));
         }
         return new Cost(costs, buffers);
+
+        int Bits(GraphNode node, int input) =>
+            node.Inputs.Count > input && node.Inputs[input] is { } value && producers.TryGetValue(value, out var producer) && producer.Op is IQuantizeOp quantizer ? quantizer.Bits : 32;
     }
 
     private static GraphValue Source(GraphValue value, Dictionary<GraphValue, GraphNode> producers) =>
-        producers.TryGetValue(value, out var node) && node.Op is FakeQuantizeOp ? Source(node.Inputs[0]!, producers) : value;
+        producers.TryGetValue(value, out var node) && node.Op is IQuantizeOp ? Source(node.Inputs[0]!, producers) : value;
 
     private static long Elements(long[] shape) => shape.Aggregate(1L, (a, b) => a * b);
 }

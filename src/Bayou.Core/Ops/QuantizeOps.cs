@@ -9,8 +9,11 @@ namespace Bayou.Core;
 /// <param name="Min">Smallest code, e.g. -128 (int8) or 0 (uint8).</param>
 /// <param name="Max">Largest code.</param>
 /// <param name="Axis">The axis that scale and zero point run over, or -1 for one scale a tensor.</param>
-public sealed record FakeQuantizeOp(long Min, long Max, int Axis) : Op
+public sealed record FakeQuantizeOp(long Min, long Max, int Axis) : Op, IQuantizeOp
 {
+    /// <summary>Bits of the integers that hold the codes: 2, 4 or 8 (weights kept within 7 bits lie in bytes), else 16 or 32.</summary>
+    public int Bits => (Max - Min) switch { < 4 => 2, < 16 => 4, < 256 => 8, < 65536 => 16, _ => 32 };
+
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training)
     {

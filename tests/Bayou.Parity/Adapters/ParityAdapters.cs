@@ -29,5 +29,10 @@ public static class ParityAdapters
         new FanDenseBackboneAdapter(),
         new VarsRvtAdapter(),
         new VarsAttentionModulesAdapter(),
+        new AceFormatsAdapter(),
+        new AceIntQuantizersAdapter(),
+        new AceTogglesAdapter(),
+        new NasBench201NetworkAdapter(),
+        new NasBench201CountsAdapter(),
     ];
 }
