@@ -34,5 +34,7 @@ public static class ParityAdapters
         new AceTogglesAdapter(),
         new NasBench201NetworkAdapter(),
         new NasBench201CountsAdapter(),
+        new HelpAdapter(),
+        new MaplePipelineAdapter(),
     ];
 }
