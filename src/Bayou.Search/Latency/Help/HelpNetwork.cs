@@ -50,8 +50,8 @@ public sealed class HelpNetwork : IDisposable
         using var second = new Core.Linear(hardware, 2 * LatentSize);
         foreach (var (name, layer) in new[] { ("z_encoder.0", first), ("z_encoder.2", second) })
         {
-            inference[$"{name}.weight"] = New(layer.Weight.clone());
-            inference[$"{name}.bias"] = New(layer.Bias!.clone());
+            inference[$"{name}.weight"] = New(layer.Weight.detach().clone());
+            inference[$"{name}.bias"] = New(layer.Bias!.detach().clone());
         }
 
         void Add(string name, Tensor value)

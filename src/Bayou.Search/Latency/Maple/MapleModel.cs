@@ -5,7 +5,7 @@ namespace Bayou.Search;
 
 /// <summary>
 /// MAPLE's regression (arXiv 2111.15106, 2204.12950; specs/maple.md, section 1.3): latency from a one-hot architecture and a descriptor of the hardware. Descriptors are z-scored over the source
-/// devices, ln latencies over the training rows.
+/// devices, ln latencies over the source devices' rows.
 /// </summary>
 public sealed class MapleModel : IDisposable
 {
@@ -19,10 +19,10 @@ public sealed class MapleModel : IDisposable
     /// <summary>Linear, ReLU, Linear, ReLU, Linear: [N, architecture + descriptor] -> [N, 1].</summary>
     public Sequential Network { get; }
 
-    /// <summary>Mean of ln latency over the training rows.</summary>
+    /// <summary>Mean of ln latency over the source devices' rows.</summary>
     public double TargetMean { get; }
 
-    /// <summary>Population standard deviation of ln latency over the training rows.</summary>
+    /// <summary>Population standard deviation of ln latency over the source devices' rows.</summary>
     public double TargetStd { get; }
 
     /// <summary>The network: <paramref name="hidden"/> units in each of the hidden layers.</summary>
@@ -36,21 +36,21 @@ public sealed class MapleModel : IDisposable
     /// <summary>Sets up a model: normalisation from the sources, a given network.</summary>
     /// <param name="network">See <see cref="NewNetwork"/>.</param>
     /// <param name="sourceDescriptors">Raw descriptors of the source devices.</param>
-    /// <param name="trainingLatencies">Latencies of all training rows, milliseconds.</param>
+    /// <param name="sourceLatencies">Latencies of all rows of the source devices, milliseconds.</param>
     /// <exception cref="BayouException">No sources, descriptors of different lengths, or a latency that is not positive.</exception>
-    public static MapleModel Create(Sequential network, IReadOnlyList<double[]> sourceDescriptors, IReadOnlyList<double> trainingLatencies)
+    public static MapleModel Create(Sequential network, IReadOnlyList<double[]> sourceDescriptors, IReadOnlyList<double> sourceLatencies)
     {
         if (sourceDescriptors.Count == 0 || sourceDescriptors.Any(d => d.Length != sourceDescriptors[0].Length)) throw new BayouException("MAPLE: source devices with descriptors of one length are needed");
-        if (trainingLatencies.Any(l => !(l > 0))) throw new BayouException("MAPLE: every latency must be positive");
+        if (sourceLatencies.Any(l => !(l > 0))) throw new BayouException("MAPLE: every latency must be positive");
         var length = sourceDescriptors[0].Length;
         var (mean, std) = (new double[length], new double[length]);
         for (var i = 0; i < length; i++) (mean[i], std[i]) = Moments(sourceDescriptors.Select(d => d[i]).ToArray());
-        var (targetMean, targetStd) = Moments(trainingLatencies.Select(Math.Log).ToArray());
+        var (targetMean, targetStd) = Moments(sourceLatencies.Select(l => Math.Log(l)).ToArray());
         return new(network, mean, std, targetMean, targetStd);
     }
 
     /// <summary>A descriptor as the network reads it.</summary>
-    public double[] Normalize(double[] descriptor) => [.. descriptor.Select((v, i) => (v - descriptorMean[i]) / descriptorStd[i])];
+    public double[] Normalize(double[] descriptor) => [.. descriptor.Zip(descriptorMean, descriptorStd).Select(v => (v.First - v.Second) / v.Third)];
 
     /// <summary>ln latency as the network predicts it.</summary>
     public double Normalize(double latency) => (Math.Log(latency) - TargetMean) / TargetStd;

@@ -50,7 +50,7 @@ public static class MapleTraining
         using var scope = NewDisposeScope();
         manual_seed(seed);
         var random = new Random(seed);
-        var training = sources.SelectMany(s => s.Latencies).Where(double.IsFinite).Concat(samples.Select(s => s.Ms)).ToArray();
+        var training = sources.SelectMany(s => s.Latencies).Where(double.IsFinite).ToArray();
         var model = MapleModel.Create(MapleModel.NewNetwork(encodings[0].Length + targetDescriptor.Length, options.Hidden), [.. sources.Select(s => s.Descriptor)], training);
         var network = model.Network;
         var normalized = sources.Select(s => model.Normalize(s.Descriptor)).ToArray();
