@@ -17,5 +17,6 @@ public static class ImageModels
         .. FanVariants.Entries,
         .. VarsVariants.Entries,
         .. NasBench201Variants.Entries,
+        .. PokeBnnVariants.Entries,
     ];
 }

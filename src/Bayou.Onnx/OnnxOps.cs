@@ -45,6 +45,7 @@ internal static class OnnxOps
             case GatherOp op: e.Add("Gather", [e.In(0), e.In(1)], [e.Out()], ("axis", op.Dim)); break;
             case RollOp op: Roll(e, op); break;
             case FakeQuantizeOp op: OnnxQuantize.Emit(e, op); break;
+            case AqtQuantizeOp op: OnnxAqt.Emit(e, op); break;
             default:
                 throw new BayouException($"ONNX export: node '{node.Name}' ({node.Op.Name}) has no ONNX form; leave it out of the exported part of the network or replace it");
         }

@@ -103,8 +103,12 @@ public sealed class Cost
         }
         return new Cost(costs, buffers);
 
-        int Bits(GraphNode node, int input) =>
-            node.Inputs.Count > input && node.Inputs[input] is { } value && producers.TryGetValue(value, out var producer) && producer.Op is IQuantizeOp quantizer ? quantizer.Bits : 32;
+        // Padding, reshaping and the like keep the values of a format.
+        int Bits(GraphNode node, int input)
+        {
+            if (node.Inputs.Count <= input || node.Inputs[input] is not { } value || !producers.TryGetValue(value, out var producer)) return 32;
+            return producer.Op is IQuantizeOp quantizer ? quantizer.Bits : producer.Op is MoveOp and not ConcatOp ? Bits(producer, 0) : 32;
+        }
     }
 
     private static GraphValue Source(GraphValue value, Dictionary<GraphValue, GraphNode> producers) =>

@@ -17,14 +17,15 @@ public enum AqtCodes
 
 /// <summary>
 /// AQT's quantiser (specs/ace.md, section 2.2). scale = Q / (bound + 2^-23), a constant for gradients; code = the scaled value clipped and rounded (halves go up); value = code / scale. Gradients pass
-/// straight through inside the clip and are 0 outside. Inputs: x; the bound (shape that broadcasts against x), or null where <see cref="Bound"/> is set or the bound is the largest size of x
-/// along all axes but <see cref="Axis"/> (weights).
+/// straight through inside the clip and are 0 outside. Inputs: x; the bound (shape that broadcasts against x; where it is negative x passes unchanged), or null where <see cref="Bound"/> is set or
+/// the bound is the largest size of x along all axes but <see cref="Axis"/> (weights). In training a given bound follows the largest size of x, a negative one begins with it.
 /// </summary>
 /// <param name="Bits">p.</param>
 /// <param name="Codes">Which codes.</param>
 /// <param name="Bound">A fixed bound, or null.</param>
 /// <param name="Axis">The axis that keeps bounds of its own when they are taken from x.</param>
-public sealed record AqtQuantizeOp(int Bits, AqtCodes Codes, double? Bound, int Axis) : Op, IQuantizeOp
+/// <param name="Momentum">Share of a batch in a given bound that follows x in training; 0 keeps it.</param>
+public sealed record AqtQuantizeOp(int Bits, AqtCodes Codes, double? Bound, int Axis, double Momentum = 0) : Op, IQuantizeOp
 {
     /// <summary>Added to the bound, so that an all-zero tensor has a scale.</summary>
     public const double Epsilon = 1.0 / (1 << 23);
@@ -43,21 +44,34 @@ public sealed record AqtQuantizeOp(int Bits, AqtCodes Codes, double? Bound, int 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training)
     {
-        var value = x[0]!;
-        Tensor y, scaled;
+        Tensor value = x[0]!, y, scaled;
+        var bound = x[1];
         using (no_grad())
         {
-            var scale = Scale(value, x[1]);
+            if (training && Momentum > 0 && bound is not null) Follow(bound, value);
+            var scale = Scale(value, bound);
             scaled = value * scale;
             y = Code(scaled) / scale;
+            if (bound is not null) y = where(bound.lt(Number.Of(0)), value, y);
         }
         if (!value.requires_grad || !is_grad_enabled()) return y;
         using (no_grad())
         {
-            var low = Codes == AqtCodes.Unsigned ? 0 : -Clip;
-            scaled = scaled.ge(Number.Of(low)).logical_and(scaled.le(Number.Of(Clip))).to(value.dtype);
+            var inside = scaled.ge(Number.Of(Codes == AqtCodes.Unsigned ? 0 : -Clip)).logical_and(scaled.le(Number.Of(Clip)));
+            if (bound is not null) inside = inside.logical_or(bound.lt(Number.Of(0)));
+            scaled = inside.to(value.dtype);
         }
         return y.Plus((value - value.detach()) * scaled);
+    }
+
+    // bound <- largest size of the batch, or the moving average of those.
+    private void Follow(Tensor bound, Tensor x)
+    {
+        var sizes = bound.shape;
+        var dims = Enumerable.Range(0, sizes.Length).Where(d => sizes[d] == 1).Select(d => (long)d).ToArray();
+        var largest = dims.Length == 0 ? x.abs() : x.abs().amax(dims, keepdim: true);
+        var average = bound.mul(Number.Of(1 - Momentum)).Plus(largest.mul(Number.Of(Momentum)));
+        bound.copy_(where(bound.lt(Number.Of(0)), largest, average));
     }
 
     /// <summary>Q / (bound + 2^-23), without gradient.</summary>

@@ -169,6 +169,9 @@ public static class Ops
     public static Tensor FakeQuantize(Tensor x, Tensor scale, Tensor zeroPoint, long min, long max, int axis = -1) =>
         Run(new FakeQuantizeOp(min, max, axis), false, x, scale, zeroPoint);
 
+    /// <summary>AQT's quantisation, see <see cref="AqtQuantizeOp"/>.</summary>
+    public static Tensor AqtQuantize(Tensor x, Tensor? bound, AqtQuantizeOp op, bool training = false) => Run(op, training, x, bound);
+
     /// <summary>A node without ONNX form, see <see cref="OpaqueOp"/>.</summary>
     public static Tensor[] Opaque(string name, Func<Tensor?[], bool, Tensor[]> run, Func<long[]?[], long[][], OpWork> cost, bool training, params Tensor?[] inputs) =>
         RunMany(new OpaqueOp(name, run, cost), training, inputs);

@@ -32,6 +32,8 @@ public static class ParityAdapters
         new AceFormatsAdapter(),
         new AceIntQuantizersAdapter(),
         new AceTogglesAdapter(),
+        new AcePokeBnnAdapter(),
+        new AceCountsAdapter(),
         new NasBench201NetworkAdapter(),
         new NasBench201CountsAdapter(),
         new HelpAdapter(),
