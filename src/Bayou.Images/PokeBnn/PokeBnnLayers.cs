@@ -40,7 +40,7 @@ public sealed class AqtConv : Layer
         var values = empty(kernel, kernel, inChannels / groups, outChannels);
         Init.TruncatedNormal(values, 1 / Math.Sqrt(kernel * kernel * (inChannels / groups)));
         this.kernel = NewParameter(values);
-        if (format.HasBounds) bounds = NewBuffer(ones(1, 1, 1, inChannels).neg());
+        if (format.HasBounds) bounds = NewBuffer(full([1, 1, 1, inChannels], Number.Of(-1.0)));
         if (bias) this.bias = NewParameter(zeros(outChannels));
         RegisterComponents();
     }
@@ -74,7 +74,7 @@ public sealed class AqtDense : Layer
         Init.TruncatedNormal(values, 1 / Math.Sqrt(inFeatures));
         kernel = NewParameter(values);
         bias = NewParameter(zeros(outFeatures));
-        if (format.HasBounds) bounds = NewBuffer(ones(1, inFeatures).neg());
+        if (format.HasBounds) bounds = NewBuffer(full([1, inFeatures], Number.Of(-1.0)));
         RegisterComponents();
     }
 
