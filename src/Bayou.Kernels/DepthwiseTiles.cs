@@ -1,195 +1,469 @@
+using System.Runtime.CompilerServices;
+
 namespace Bayou.Kernels;
 
-/// <summary>The inner loops: one register of channels of one picture.</summary>
-public static unsafe partial class DepthwiseKernel
+/// <summary>A grid of registers in memory: element (y, x) is the register at Data + y Row + x Pixel (in floats).</summary>
+internal readonly unsafe struct LaneGrid(float* data, nint row, nint pixel, int height, int width)
 {
-    // Floats of a packed plane. Tiles read up to eight registers past the last row; what they make of them is dropped.
-    private static int PlaneLength<T>(DepthwiseShape s) where T : struct, IFloatLanes<T> => checked((s.H * (s.W + 2 * s.PadW) + 8) * T.Count);
+    public readonly float* Data = data;
+    public readonly nint Row = row, Pixel = pixel;
+    public readonly int Height = height, Width = width;
+}
 
-    private static int RowLength<T>(DepthwiseShape s) where T : struct, IFloatLanes<T> => (s.W + 2 * s.PadW) * T.Count;
+/// <summary>
+/// The inner loops: sums of a tile of outputs stay in registers while input rows pass by. Each register loaded from the input serves all rows of the tile, each register of
+/// weights all its columns. Row r of the tile meets the kernel row r above that of row 0.
+/// </summary>
+internal static unsafe class DepthwiseTiles
+{
+    private const MethodImplOptions Hot = MethodImplOptions.AggressiveOptimization;
 
-    // T.Count channels of a picture -> [H][pad, W, pad][lane].
-    private static void Pack<T>(float* image, float* plane, DepthwiseShape s) where T : struct, IFloatLanes<T>
+    /// <summary>Adds what `rows` input rows, which all rows of the tile meet, give to 4 x 6 sums.</summary>
+    [MethodImpl(Hot)]
+    public static void Tile4x6<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums) where T : struct, IFloatLanes<T>
     {
-        var zero = T.Create(0);
-        for (var y = 0; y < s.H; y++)
+        T a0 = T.Load(sums + 0 * T.Count), a1 = T.Load(sums + 1 * T.Count), a2 = T.Load(sums + 2 * T.Count), a3 = T.Load(sums + 3 * T.Count),
+            a4 = T.Load(sums + 4 * T.Count), a5 = T.Load(sums + 5 * T.Count);
+        T b0 = T.Load(sums + 6 * T.Count), b1 = T.Load(sums + 7 * T.Count), b2 = T.Load(sums + 8 * T.Count), b3 = T.Load(sums + 9 * T.Count),
+            b4 = T.Load(sums + 10 * T.Count), b5 = T.Load(sums + 11 * T.Count);
+        T c0 = T.Load(sums + 12 * T.Count), c1 = T.Load(sums + 13 * T.Count), c2 = T.Load(sums + 14 * T.Count), c3 = T.Load(sums + 15 * T.Count),
+            c4 = T.Load(sums + 16 * T.Count), c5 = T.Load(sums + 17 * T.Count);
+        T d0 = T.Load(sums + 18 * T.Count), d1 = T.Load(sums + 19 * T.Count), d2 = T.Load(sums + 20 * T.Count), d3 = T.Load(sums + 21 * T.Count),
+            d4 = T.Load(sums + 22 * T.Count), d5 = T.Load(sums + 23 * T.Count);
+        nint above1 = -kernelRow, above2 = -2 * kernelRow, above3 = -3 * kernelRow;
+        for (; rows > 0; rows--, input += inputRow, kernel += kernelRow)
         {
-            for (var i = 0; i < s.PadW; i++, plane += T.Count) T.Store(plane, zero);
-            for (var x = 0; x < s.W; x++, plane += T.Count, image += s.C) T.Store(plane, T.Load(image));
-            for (var i = 0; i < s.PadW; i++, plane += T.Count) T.Store(plane, zero);
-        }
-    }
-
-    private static void Convolve<T>(float* plane, float* weights, T bias, float* output, DepthwiseShape s) where T : struct, IFloatLanes<T>
-    {
-        var row = RowLength<T>(s);
-        for (var y = 0; y < s.H; y++)
-        {
-            var (first, last) = (Math.Max(0, s.PadH - y), Math.Min(s.KH, s.H + s.PadH - y));
-            var top = plane + (long)(y + first - s.PadH) * row;
-            var taps = weights + first * s.KW * T.Count;
-            for (var x = 0; x < s.W;)
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var left = s.W - x;
-                var target = output + ((long)y * s.W + x) * s.C;
-                if (left > 4)
-                {
-                    Tile8(top + x * T.Count, row, taps, last - first, s.KW, bias, target, s.C, left);
-                    x += 8;
-                }
-                else
-                {
-                    Tile4(top + x * T.Count, row, taps, last - first, s.KW, bias, target, s.C, left);
-                    x += 4;
-                }
+                T v = T.Load(k), w = T.Load(k + above1), y = T.Load(k + above2), z = T.Load(k + above3);
+                var s = T.Load(x);
+                a0 = T.MulAdd(s, v, a0);
+                b0 = T.MulAdd(s, w, b0);
+                c0 = T.MulAdd(s, y, c0);
+                d0 = T.MulAdd(s, z, d0);
+                s = T.Load(x + T.Count);
+                a1 = T.MulAdd(s, v, a1);
+                b1 = T.MulAdd(s, w, b1);
+                c1 = T.MulAdd(s, y, c1);
+                d1 = T.MulAdd(s, z, d1);
+                s = T.Load(x + 2 * T.Count);
+                a2 = T.MulAdd(s, v, a2);
+                b2 = T.MulAdd(s, w, b2);
+                c2 = T.MulAdd(s, y, c2);
+                d2 = T.MulAdd(s, z, d2);
+                s = T.Load(x + 3 * T.Count);
+                a3 = T.MulAdd(s, v, a3);
+                b3 = T.MulAdd(s, w, b3);
+                c3 = T.MulAdd(s, y, c3);
+                d3 = T.MulAdd(s, z, d3);
+                s = T.Load(x + 4 * T.Count);
+                a4 = T.MulAdd(s, v, a4);
+                b4 = T.MulAdd(s, w, b4);
+                c4 = T.MulAdd(s, y, c4);
+                d4 = T.MulAdd(s, z, d4);
+                s = T.Load(x + 5 * T.Count);
+                a5 = T.MulAdd(s, v, a5);
+                b5 = T.MulAdd(s, w, b5);
+                c5 = T.MulAdd(s, y, c5);
+                d5 = T.MulAdd(s, z, d5);
             }
         }
+        T.Store(sums + 0 * T.Count, a0);
+        T.Store(sums + 1 * T.Count, a1);
+        T.Store(sums + 2 * T.Count, a2);
+        T.Store(sums + 3 * T.Count, a3);
+        T.Store(sums + 4 * T.Count, a4);
+        T.Store(sums + 5 * T.Count, a5);
+        T.Store(sums + 6 * T.Count, b0);
+        T.Store(sums + 7 * T.Count, b1);
+        T.Store(sums + 8 * T.Count, b2);
+        T.Store(sums + 9 * T.Count, b3);
+        T.Store(sums + 10 * T.Count, b4);
+        T.Store(sums + 11 * T.Count, b5);
+        T.Store(sums + 12 * T.Count, c0);
+        T.Store(sums + 13 * T.Count, c1);
+        T.Store(sums + 14 * T.Count, c2);
+        T.Store(sums + 15 * T.Count, c3);
+        T.Store(sums + 16 * T.Count, c4);
+        T.Store(sums + 17 * T.Count, c5);
+        T.Store(sums + 18 * T.Count, d0);
+        T.Store(sums + 19 * T.Count, d1);
+        T.Store(sums + 20 * T.Count, d2);
+        T.Store(sums + 21 * T.Count, d3);
+        T.Store(sums + 22 * T.Count, d4);
+        T.Store(sums + 23 * T.Count, d5);
     }
 
-    // Eight neighbouring outputs, of which the first `count` are stored.
-    private static void Tile8<T>(float* top, int row, float* taps, int rows, int columns, T bias, float* output, int stride, int count) where T : struct, IFloatLanes<T>
+    /// <summary>Adds what `rows` input rows, which all rows of the tile meet, give to 4 x 4 sums.</summary>
+    [MethodImpl(Hot)]
+    public static void Tile4x4<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums) where T : struct, IFloatLanes<T>
     {
-        T a0 = bias, a1 = bias, a2 = bias, a3 = bias, a4 = bias, a5 = bias, a6 = bias, a7 = bias;
-        for (var ky = 0; ky < rows; ky++, top += row)
+        T a0 = T.Load(sums + 0 * T.Count), a1 = T.Load(sums + 1 * T.Count), a2 = T.Load(sums + 2 * T.Count), a3 = T.Load(sums + 3 * T.Count);
+        T b0 = T.Load(sums + 4 * T.Count), b1 = T.Load(sums + 5 * T.Count), b2 = T.Load(sums + 6 * T.Count), b3 = T.Load(sums + 7 * T.Count);
+        T c0 = T.Load(sums + 8 * T.Count), c1 = T.Load(sums + 9 * T.Count), c2 = T.Load(sums + 10 * T.Count), c3 = T.Load(sums + 11 * T.Count);
+        T d0 = T.Load(sums + 12 * T.Count), d1 = T.Load(sums + 13 * T.Count), d2 = T.Load(sums + 14 * T.Count), d3 = T.Load(sums + 15 * T.Count);
+        nint above1 = -kernelRow, above2 = -2 * kernelRow, above3 = -3 * kernelRow;
+        for (; rows > 0; rows--, input += inputRow, kernel += kernelRow)
         {
-            var p = top;
-            for (var kx = 0; kx < columns; kx++, p += T.Count, taps += T.Count)
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var w = T.Load(taps);
-                a0 = T.MulAdd(T.Load(p), w, a0);
-                a1 = T.MulAdd(T.Load(p + T.Count), w, a1);
-                a2 = T.MulAdd(T.Load(p + 2 * T.Count), w, a2);
-                a3 = T.MulAdd(T.Load(p + 3 * T.Count), w, a3);
-                a4 = T.MulAdd(T.Load(p + 4 * T.Count), w, a4);
-                a5 = T.MulAdd(T.Load(p + 5 * T.Count), w, a5);
-                a6 = T.MulAdd(T.Load(p + 6 * T.Count), w, a6);
-                a7 = T.MulAdd(T.Load(p + 7 * T.Count), w, a7);
+                T v = T.Load(k), w = T.Load(k + above1), y = T.Load(k + above2), z = T.Load(k + above3);
+                var s = T.Load(x);
+                a0 = T.MulAdd(s, v, a0);
+                b0 = T.MulAdd(s, w, b0);
+                c0 = T.MulAdd(s, y, c0);
+                d0 = T.MulAdd(s, z, d0);
+                s = T.Load(x + T.Count);
+                a1 = T.MulAdd(s, v, a1);
+                b1 = T.MulAdd(s, w, b1);
+                c1 = T.MulAdd(s, y, c1);
+                d1 = T.MulAdd(s, z, d1);
+                s = T.Load(x + 2 * T.Count);
+                a2 = T.MulAdd(s, v, a2);
+                b2 = T.MulAdd(s, w, b2);
+                c2 = T.MulAdd(s, y, c2);
+                d2 = T.MulAdd(s, z, d2);
+                s = T.Load(x + 3 * T.Count);
+                a3 = T.MulAdd(s, v, a3);
+                b3 = T.MulAdd(s, w, b3);
+                c3 = T.MulAdd(s, y, c3);
+                d3 = T.MulAdd(s, z, d3);
             }
         }
-        T.Store(output, a0);
-        T.Store(output + stride, a1);
-        T.Store(output + 2 * stride, a2);
-        T.Store(output + 3 * stride, a3);
-        T.Store(output + 4 * stride, a4);
-        if (count > 5) T.Store(output + 5 * stride, a5);
-        if (count > 6) T.Store(output + 6 * stride, a6);
-        if (count > 7) T.Store(output + 7 * stride, a7);
+        T.Store(sums + 0 * T.Count, a0);
+        T.Store(sums + 1 * T.Count, a1);
+        T.Store(sums + 2 * T.Count, a2);
+        T.Store(sums + 3 * T.Count, a3);
+        T.Store(sums + 4 * T.Count, b0);
+        T.Store(sums + 5 * T.Count, b1);
+        T.Store(sums + 6 * T.Count, b2);
+        T.Store(sums + 7 * T.Count, b3);
+        T.Store(sums + 8 * T.Count, c0);
+        T.Store(sums + 9 * T.Count, c1);
+        T.Store(sums + 10 * T.Count, c2);
+        T.Store(sums + 11 * T.Count, c3);
+        T.Store(sums + 12 * T.Count, d0);
+        T.Store(sums + 13 * T.Count, d1);
+        T.Store(sums + 14 * T.Count, d2);
+        T.Store(sums + 15 * T.Count, d3);
     }
 
-    private static void Tile4<T>(float* top, int row, float* taps, int rows, int columns, T bias, float* output, int stride, int count) where T : struct, IFloatLanes<T>
+    /// <summary>Two rows of 8 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    [MethodImpl(Hot)]
+    public static void Pair8<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
     {
-        T a0 = bias, a1 = bias, a2 = bias, a3 = bias;
-        for (var ky = 0; ky < rows; ky++, top += row)
+        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start, a6 = work.Start, a7 = work.Start;
+        T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5, b6 = a6, b7 = a7;
+        if (work.From is not null)
         {
-            var p = top;
-            for (var kx = 0; kx < columns; kx++, p += T.Count, taps += T.Count)
+            float* f = work.From, g = f + work.FromRow;
+            a0 = T.Load(f + 0 * T.Count);
+            a1 = T.Load(f + 1 * T.Count);
+            a2 = T.Load(f + 2 * T.Count);
+            a3 = T.Load(f + 3 * T.Count);
+            a4 = T.Load(f + 4 * T.Count);
+            a5 = T.Load(f + 5 * T.Count);
+            a6 = T.Load(f + 6 * T.Count);
+            a7 = T.Load(f + 7 * T.Count);
+            b0 = T.Load(g + 0 * T.Count);
+            b1 = T.Load(g + 1 * T.Count);
+            b2 = T.Load(g + 2 * T.Count);
+            b3 = T.Load(g + 3 * T.Count);
+            b4 = T.Load(g + 4 * T.Count);
+            b5 = T.Load(g + 5 * T.Count);
+            b6 = T.Load(g + 6 * T.Count);
+            b7 = T.Load(g + 7 * T.Count);
+        }
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
+        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var w = T.Load(taps);
-                a0 = T.MulAdd(T.Load(p), w, a0);
-                a1 = T.MulAdd(T.Load(p + T.Count), w, a1);
-                a2 = T.MulAdd(T.Load(p + 2 * T.Count), w, a2);
-                a3 = T.MulAdd(T.Load(p + 3 * T.Count), w, a3);
+                T v = T.Load(k);
+                a0 = T.MulAdd(T.Load(x), v, a0);
+                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
+                a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
+                a6 = T.MulAdd(T.Load(x + 6 * T.Count), v, a6);
+                a7 = T.MulAdd(T.Load(x + 7 * T.Count), v, a7);
             }
         }
-        T.Store(output, a0);
-        if (count > 1) T.Store(output + stride, a1);
-        if (count > 2) T.Store(output + 2 * stride, a2);
-        if (count > 3) T.Store(output + 3 * stride, a3);
-    }
-
-    // sums[ky][kx] += sum over y, x of input[y + ky - PadH][x + kx - PadW] gradient[y][x]; both planes are packed, so x + kx - PadW is column x + kx.
-    private static void WeightGradient<T>(float* input, float* gradient, float* sums, DepthwiseShape s) where T : struct, IFloatLanes<T>
-    {
-        var row = RowLength<T>(s);
-        for (var ky = 0; ky < s.KH; ky++)
+        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
         {
-            var (first, last) = (Math.Max(0, s.PadH - ky), Math.Min(s.H, s.H + s.PadH - ky));
-            if (first >= last) continue;
-            var rows = last - first;
-            var x = input + (long)(first + ky - s.PadH) * row;
-            var g = gradient + (long)first * row + s.PadW * T.Count;
-            for (var kx = 0; kx < s.KW;)
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var left = s.KW - kx;
-                var target = sums + (ky * s.KW + kx) * T.Count;
-                if (left > 4)
-                {
-                    Taps8<T>(x + kx * T.Count, g, row, rows, s.W, target, left);
-                    kx += 8;
-                }
-                else
-                {
-                    Taps4<T>(x + kx * T.Count, g, row, rows, s.W, target, left);
-                    kx += 4;
-                }
+                T v = T.Load(k), w = T.Load(k + above);
+                var s = T.Load(x);
+                a0 = T.MulAdd(s, v, a0);
+                b0 = T.MulAdd(s, w, b0);
+                s = T.Load(x + T.Count);
+                a1 = T.MulAdd(s, v, a1);
+                b1 = T.MulAdd(s, w, b1);
+                s = T.Load(x + 2 * T.Count);
+                a2 = T.MulAdd(s, v, a2);
+                b2 = T.MulAdd(s, w, b2);
+                s = T.Load(x + 3 * T.Count);
+                a3 = T.MulAdd(s, v, a3);
+                b3 = T.MulAdd(s, w, b3);
+                s = T.Load(x + 4 * T.Count);
+                a4 = T.MulAdd(s, v, a4);
+                b4 = T.MulAdd(s, w, b4);
+                s = T.Load(x + 5 * T.Count);
+                a5 = T.MulAdd(s, v, a5);
+                b5 = T.MulAdd(s, w, b5);
+                s = T.Load(x + 6 * T.Count);
+                a6 = T.MulAdd(s, v, a6);
+                b6 = T.MulAdd(s, w, b6);
+                s = T.Load(x + 7 * T.Count);
+                a7 = T.MulAdd(s, v, a7);
+                b7 = T.MulAdd(s, w, b7);
             }
         }
-    }
-
-    private static void Taps8<T>(float* x, float* g, int row, int rows, int columns, float* sums, int count) where T : struct, IFloatLanes<T>
-    {
-        T zero = T.Create(0), a0 = zero, a1 = zero, a2 = zero, a3 = zero, a4 = zero, a5 = zero, a6 = zero, a7 = zero;
-        for (var y = 0; y < rows; y++, x += row, g += row)
+        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
         {
-            float* p = x, q = g;
-            for (var i = 0; i < columns; i++, p += T.Count, q += T.Count)
+            float* x = input, k = kernel + above;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var v = T.Load(q);
-                a0 = T.MulAdd(T.Load(p), v, a0);
-                a1 = T.MulAdd(T.Load(p + T.Count), v, a1);
-                a2 = T.MulAdd(T.Load(p + 2 * T.Count), v, a2);
-                a3 = T.MulAdd(T.Load(p + 3 * T.Count), v, a3);
-                a4 = T.MulAdd(T.Load(p + 4 * T.Count), v, a4);
-                a5 = T.MulAdd(T.Load(p + 5 * T.Count), v, a5);
-                a6 = T.MulAdd(T.Load(p + 6 * T.Count), v, a6);
-                a7 = T.MulAdd(T.Load(p + 7 * T.Count), v, a7);
+                T v = T.Load(k);
+                b0 = T.MulAdd(T.Load(x), v, b0);
+                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
+                b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+                b6 = T.MulAdd(T.Load(x + 6 * T.Count), v, b6);
+                b7 = T.MulAdd(T.Load(x + 7 * T.Count), v, b7);
             }
         }
-        Accumulate(sums, a0);
-        Accumulate(sums + T.Count, a1);
-        Accumulate(sums + 2 * T.Count, a2);
-        Accumulate(sums + 3 * T.Count, a3);
-        Accumulate(sums + 4 * T.Count, a4);
-        if (count > 5) Accumulate(sums + 5 * T.Count, a5);
-        if (count > 6) Accumulate(sums + 6 * T.Count, a6);
-        if (count > 7) Accumulate(sums + 7 * T.Count, a7);
+        float* t = work.To, u = t + work.ToRow;
+        var step = work.ToPixel;
+        if (work.IsPair)
+        {
+            T.Store(u, b0);
+            T.Store(u + step, b1);
+            T.Store(u + 2 * step, b2);
+            T.Store(u + 3 * step, b3);
+            T.Store(u + 4 * step, b4);
+            T.Store(u + 5 * step, b5);
+            T.Store(u + 6 * step, b6);
+            T.Store(u + 7 * step, b7);
+        }
+        T.Store(t, a0);
+        T.Store(t + step, a1);
+        T.Store(t + 2 * step, a2);
+        T.Store(t + 3 * step, a3);
+        T.Store(t + 4 * step, a4);
+        T.Store(t + 5 * step, a5);
+        T.Store(t + 6 * step, a6);
+        T.Store(t + 7 * step, a7);
     }
 
-    private static void Taps4<T>(float* x, float* g, int row, int rows, int columns, float* sums, int count) where T : struct, IFloatLanes<T>
+    /// <summary>Two rows of 6 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    [MethodImpl(Hot)]
+    public static void Pair6<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
     {
-        T zero = T.Create(0), a0 = zero, a1 = zero, a2 = zero, a3 = zero;
-        for (var y = 0; y < rows; y++, x += row, g += row)
+        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start;
+        T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5;
+        if (work.From is not null)
         {
-            float* p = x, q = g;
-            for (var i = 0; i < columns; i++, p += T.Count, q += T.Count)
+            float* f = work.From, g = f + work.FromRow;
+            a0 = T.Load(f + 0 * T.Count);
+            a1 = T.Load(f + 1 * T.Count);
+            a2 = T.Load(f + 2 * T.Count);
+            a3 = T.Load(f + 3 * T.Count);
+            a4 = T.Load(f + 4 * T.Count);
+            a5 = T.Load(f + 5 * T.Count);
+            b0 = T.Load(g + 0 * T.Count);
+            b1 = T.Load(g + 1 * T.Count);
+            b2 = T.Load(g + 2 * T.Count);
+            b3 = T.Load(g + 3 * T.Count);
+            b4 = T.Load(g + 4 * T.Count);
+            b5 = T.Load(g + 5 * T.Count);
+        }
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
+        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
             {
-                var v = T.Load(q);
-                a0 = T.MulAdd(T.Load(p), v, a0);
-                a1 = T.MulAdd(T.Load(p + T.Count), v, a1);
-                a2 = T.MulAdd(T.Load(p + 2 * T.Count), v, a2);
-                a3 = T.MulAdd(T.Load(p + 3 * T.Count), v, a3);
+                T v = T.Load(k);
+                a0 = T.MulAdd(T.Load(x), v, a0);
+                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
+                a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
             }
         }
-        Accumulate(sums, a0);
-        if (count > 1) Accumulate(sums + T.Count, a1);
-        if (count > 2) Accumulate(sums + 2 * T.Count, a2);
-        if (count > 3) Accumulate(sums + 3 * T.Count, a3);
-    }
-
-    private static void Accumulate<T>(float* sums, T value) where T : struct, IFloatLanes<T> => T.Store(sums, T.Load(sums) + value);
-
-    // Sum over all pixels: the gradient of the bias. The padding holds zeros.
-    private static T Total<T>(float* plane, DepthwiseShape s) where T : struct, IFloatLanes<T>
-    {
-        T a = T.Create(0), b = a;
-        var count = s.H * (s.W + 2 * s.PadW);
-        var i = 0;
-        for (; i + 2 <= count; i += 2)
+        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
         {
-            a += T.Load(plane + i * T.Count);
-            b += T.Load(plane + (i + 1) * T.Count);
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            {
+                T v = T.Load(k), w = T.Load(k + above);
+                var s = T.Load(x);
+                a0 = T.MulAdd(s, v, a0);
+                b0 = T.MulAdd(s, w, b0);
+                s = T.Load(x + T.Count);
+                a1 = T.MulAdd(s, v, a1);
+                b1 = T.MulAdd(s, w, b1);
+                s = T.Load(x + 2 * T.Count);
+                a2 = T.MulAdd(s, v, a2);
+                b2 = T.MulAdd(s, w, b2);
+                s = T.Load(x + 3 * T.Count);
+                a3 = T.MulAdd(s, v, a3);
+                b3 = T.MulAdd(s, w, b3);
+                s = T.Load(x + 4 * T.Count);
+                a4 = T.MulAdd(s, v, a4);
+                b4 = T.MulAdd(s, w, b4);
+                s = T.Load(x + 5 * T.Count);
+                a5 = T.MulAdd(s, v, a5);
+                b5 = T.MulAdd(s, w, b5);
+            }
         }
-        if (i < count) a += T.Load(plane + i * T.Count);
-        return a + b;
+        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel + above;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            {
+                T v = T.Load(k);
+                b0 = T.MulAdd(T.Load(x), v, b0);
+                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
+                b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+            }
+        }
+        float* t = work.To, u = t + work.ToRow;
+        var step = work.ToPixel;
+        if (work.IsPair)
+        {
+            T.Store(u, b0);
+            T.Store(u + step, b1);
+            T.Store(u + 2 * step, b2);
+            T.Store(u + 3 * step, b3);
+            T.Store(u + 4 * step, b4);
+            T.Store(u + 5 * step, b5);
+        }
+        T.Store(t, a0);
+        T.Store(t + step, a1);
+        T.Store(t + 2 * step, a2);
+        T.Store(t + 3 * step, a3);
+        T.Store(t + 4 * step, a4);
+        T.Store(t + 5 * step, a5);
     }
+
+    /// <summary>Two rows of 4 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    [MethodImpl(Hot)]
+    public static void Pair4<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
+    {
+        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start;
+        T b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+        if (work.From is not null)
+        {
+            float* f = work.From, g = f + work.FromRow;
+            a0 = T.Load(f + 0 * T.Count);
+            a1 = T.Load(f + 1 * T.Count);
+            a2 = T.Load(f + 2 * T.Count);
+            a3 = T.Load(f + 3 * T.Count);
+            b0 = T.Load(g + 0 * T.Count);
+            b1 = T.Load(g + 1 * T.Count);
+            b2 = T.Load(g + 2 * T.Count);
+            b3 = T.Load(g + 3 * T.Count);
+        }
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
+        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            {
+                T v = T.Load(k);
+                a0 = T.MulAdd(T.Load(x), v, a0);
+                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+            }
+        }
+        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            {
+                T v = T.Load(k), w = T.Load(k + above);
+                var s = T.Load(x);
+                a0 = T.MulAdd(s, v, a0);
+                b0 = T.MulAdd(s, w, b0);
+                s = T.Load(x + T.Count);
+                a1 = T.MulAdd(s, v, a1);
+                b1 = T.MulAdd(s, w, b1);
+                s = T.Load(x + 2 * T.Count);
+                a2 = T.MulAdd(s, v, a2);
+                b2 = T.MulAdd(s, w, b2);
+                s = T.Load(x + 3 * T.Count);
+                a3 = T.MulAdd(s, v, a3);
+                b3 = T.MulAdd(s, w, b3);
+            }
+        }
+        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
+        {
+            float* x = input, k = kernel + above;
+            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            {
+                T v = T.Load(k);
+                b0 = T.MulAdd(T.Load(x), v, b0);
+                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+            }
+        }
+        float* t = work.To, u = t + work.ToRow;
+        var step = work.ToPixel;
+        if (work.IsPair)
+        {
+            T.Store(u, b0);
+            T.Store(u + step, b1);
+            T.Store(u + 2 * step, b2);
+            T.Store(u + 3 * step, b3);
+        }
+        T.Store(t, a0);
+        T.Store(t + step, a1);
+        T.Store(t + 2 * step, a2);
+        T.Store(t + 3 * step, a3);
+    }
+}
+
+/// <summary>What a tile of one or two rows reads and writes.</summary>
+internal readonly unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
+{
+    /// <summary>Where sums begin unless <see cref="From"/> is given.</summary>
+    public T Start { get; init; }
+
+    /// <summary>Sums to continue, one register after the other; null for none.</summary>
+    public float* From { get; init; }
+
+    /// <summary>From the upper row of sums to the lower.</summary>
+    public nint FromRow { get; init; }
+
+    /// <summary>Where the sums go.</summary>
+    public float* To { get; init; }
+
+    public nint ToRow { get; init; }
+
+    public nint ToPixel { get; init; }
+
+    public nint InputRow { get; init; }
+
+    public nint KernelRow { get; init; }
+
+    public nint KernelPixel { get; init; }
+
+    /// <summary>Whether there is a lower row.</summary>
+    public bool IsPair { get; init; }
 }

@@ -20,6 +20,15 @@ internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
     /// <summary>Unaligned store.</summary>
     static abstract void Store(float* p, T value);
 
+    /// <summary>Load of the first lanes only; the others are zero.</summary>
+    static abstract T LoadPart(float* p, int lanes);
+
+    /// <summary>Store of the first lanes only.</summary>
+    static abstract void StorePart(float* p, T value, int lanes);
+
+    /// <summary>Turns a square of Count rows of Count floats around; steps between rows in floats.</summary>
+    static abstract void Transpose(float* source, nint sourceStep, float* target, nint targetStep);
+
     /// <summary>a + b.</summary>
     static abstract T operator +(T a, T b);
 
@@ -84,6 +93,12 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
 
     public static void Store(float* p, Lanes512 value) => value.v.Store(p);
 
+    public static Lanes512 LoadPart(float* p, int lanes) => new(FloatParts.Load512(p, lanes));
+
+    public static void StorePart(float* p, Lanes512 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
+
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square16(source, sourceStep, target, targetStep);
+
     public static Lanes512 operator +(Lanes512 a, Lanes512 b) => new(a.v + b.v);
 
     public static Lanes512 operator -(Lanes512 a, Lanes512 b) => new(a.v - b.v);
@@ -136,6 +151,12 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
     public static Lanes256 Load(float* p) => new(Vector256.Load(p));
 
     public static void Store(float* p, Lanes256 value) => value.v.Store(p);
+
+    public static Lanes256 LoadPart(float* p, int lanes) => new(FloatParts.Load256(p, lanes));
+
+    public static void StorePart(float* p, Lanes256 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
+
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square8(source, sourceStep, target, targetStep);
 
     public static Lanes256 operator +(Lanes256 a, Lanes256 b) => new(a.v + b.v);
 
@@ -190,6 +211,12 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
 
     public static void Store(float* p, Lanes128 value) => value.v.Store(p);
 
+    public static Lanes128 LoadPart(float* p, int lanes) => new(FloatParts.Load128(p, lanes));
+
+    public static void StorePart(float* p, Lanes128 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
+
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square4(source, sourceStep, target, targetStep);
+
     public static Lanes128 operator +(Lanes128 a, Lanes128 b) => new(a.v + b.v);
 
     public static Lanes128 operator -(Lanes128 a, Lanes128 b) => new(a.v - b.v);
@@ -242,6 +269,12 @@ internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
     public static Lane Load(float* p) => new(*p);
 
     public static void Store(float* p, Lane value) => *p = value.v;
+
+    public static Lane LoadPart(float* p, int lanes) => new(*p);
+
+    public static void StorePart(float* p, Lane value, int lanes) => *p = value.v;
+
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => *target = *source;
 
     public static Lane operator +(Lane a, Lane b) => new(a.v + b.v);
 

@@ -5,89 +5,156 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Depthwise convolution whose gradients come from Bayou's own kernels: stride 1, odd kernel, "same" zero padding, float32 on the CPU, channels-last memory.
-/// The forward stays libtorch's, which is as fast. <see cref="Conv2dOp"/> takes it where it is <see cref="Enabled"/>, a gradient is wanted and <see cref="Suits"/> says so; networks do not call it.
+/// Depthwise convolution by Bayou's own kernels, forward and gradients: float32 on the CPU, dilation 1, any kernel, stride and padding, planar or channels-last memory as it
+/// arrives (the result has the same layout). <see cref="Conv2dOp"/> takes it where it is <see cref="Enabled"/> and faster than libtorch; networks do not call it.
 /// </summary>
 public static unsafe class DepthwiseConv
 {
-    /// <summary>
-    /// Whether networks use these gradients. Off by default: in two of six long trainings with them, on busy cores, libtorch read garbage where the sizes of a permute stood and the
-    /// training ended; none of those without them did. The cause is not found; the gain in a whole training step was 5 %.
-    /// </summary>
-    public static bool Enabled { get; set; } = Environment.GetEnvironmentVariable("BAYOU_DEPTHWISE_GRADIENTS") == "1";
+    /// <summary>Whether networks use the kernels. Off only to compare: BAYOU_DEPTHWISE=0 in the environment.</summary>
+    public static bool Enabled { get; set; } = Environment.GetEnvironmentVariable("BAYOU_DEPTHWISE") != "0";
 
-    /// <summary>Whether this convolution's gradients are for the kernels, by its form and by what was measured.</summary>
-    internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
+    /// <summary>Whether the kernels take this convolution: by its form, and by what was measured.</summary>
+    internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
+        op.Groups > 1 && Fits(x, weight, bias, op) && Faster(x.shape, weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
+
+    /// <summary>Whether the kernels can compute this convolution.</summary>
+    internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {
-        if (!is_grad_enabled() || !(x.requires_grad || weight.requires_grad || bias?.requires_grad == true)) return false;
-        if (op.Groups <= 1 || x.dim() != 4 || weight.dim() != 4) return false;
-        var (w, s) = (weight.shape, x.shape);
-        if (w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || w[2] % 2 == 0 || w[3] % 2 == 0) return false;
-        if (op.Stride != One || op.Dilation != One || op.Padding[0] != w[2] / 2 || op.Padding[1] != w[3] / 2) return false;
-        if (!Plain(x) || !Plain(weight) || (bias is not null && !Plain(bias)) || x.numel() == 0) return false;
-        return Faster(s, w) && x.permute(0, 2, 3, 1).is_contiguous() && weight.is_contiguous();
+        if (op.Groups <= 1 || op.Dilation != One) return false;
+        var (s, w) = (x.shape, weight.shape);
+        if (s.Length != 4 || w.Length != 4 || w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || op.Padding.Count != 2 || op.Stride.Count != 2) return false;
+        if (!Plain(x) || !Plain(weight) || (bias is not null && (!Plain(bias) || bias.numel() != w[0] || !bias.is_contiguous())) || !weight.is_contiguous()) return false;
+        if (s[0] * s[2] * s[3] == 0 || op.Padding[0] < 0 || op.Padding[1] < 0 || op.Stride[0] < 1 || op.Stride[1] < 1) return false;
+        if (s[2] + 2 * op.Padding[0] < w[2] || s[3] + 2 * op.Padding[1] < w[3]) return false;
+        // Sizes of one packed plane and of the weights stay far from 2^31.
+        if (s[0] > int.MaxValue || w[0] * (w[2] * w[3] + 1) > int.MaxValue / 64 || (s[2] + 2 * op.Padding[0]) * (s[3] + 2 * op.Padding[1] + 64) > int.MaxValue / 256) return false;
+        return IsPlanar(x) || IsChannelsLast(x);
 
         static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
     }
 
     private static readonly Ints One = new(1, 1);
 
-    // Forward + backward in ms, libtorch channels-last / this, best of 25 on two busy AVX-512 cores: 128x24x14x14 k7 26 / 14, 64x24x14x14 k7 27 / 6, 128x48x7x7 k7 14 / 10,
-    // 128x96x7x7 k7 75 / 6, 128x64x3x3 k7 2.5 / 2.0, 64x96x14x14 k7 109 / 28, 16x96x56x56 k7 261 / 117, 128x24x14x14 k5 59 / 10, 32x24x14x14 k11 46 / 3, 64x32x28x28 k3 68 / 15;
-    // slower only where there is little to do: 64x40x8x8 k3 0.9 / 1.3. Forward alone is even (1.25 / 1.7 ms for the first), so libtorch keeps it.
-    private static bool Faster(long[] x, long[] weight)
+    private static bool IsPlanar(Tensor x) => x.is_contiguous();
+
+    private static bool IsChannelsLast(Tensor x)
     {
-        var (pixels, k) = (x[2] * x[3], Math.Max(weight[2], weight[3]));
-        return k <= 11 && (k >= 5 || (k >= 3 && pixels >= 196)) && x[1] >= 8 && x[0] * x[1] * pixels < int.MaxValue;
+        using var rows = x.permute(0, 2, 3, 1);
+        return rows.is_contiguous();
+    }
+
+    private static bool NeedsGradient(Tensor x, Tensor weight, Tensor? bias) =>
+        is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
+
+    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory;
+    // in channels-last memory, where libtorch needs no packing, the smaller kernels only on the smaller maps. 3x3 is libtorch's, with a kernel of its own for it.
+    private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
+    {
+        var (k, pixels) = (Math.Max(weight[2], weight[3]), x[2] * x[3]);
+        if (stride != One) return k >= 9;
+        return k >= 9 || (k >= 5 && (planar || gradient || pixels <= (k >= 7 ? 800 : 200)));
     }
 
     /// <summary>The convolution.</summary>
-    /// <param name="x">[N, C, H, W], channels-last strided.</param>
-    /// <param name="weight">[C, 1, kh, kw], odd sides.</param>
+    /// <param name="x">[N, C, H, W], planar or channels-last.</param>
+    /// <param name="weight">[C, 1, kh, kw].</param>
     /// <param name="bias">[C] or null.</param>
-    /// <returns>[N, C, H, W], channels-last strided.</returns>
-    public static Tensor Apply(Tensor x, Tensor weight, Tensor? bias) => DepthwiseConvFunction.apply(x, weight, bias!);
+    /// <param name="op">Stride and padding.</param>
+    /// <returns>[N, C, H', W'] in the layout of x.</returns>
+    internal static Tensor Apply(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
+        NeedsGradient(x, weight, bias) ? DepthwiseConvFunction.apply(x, weight, bias!, op) : Forward(x, weight, bias, op);
 
-    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, bool needX, bool needWeight, bool needBias)
+    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {
-        var rows = x.permute(0, 2, 3, 1);
-        var dy = gradient.permute(0, 2, 3, 1).contiguous();
-        var dx = needX ? empty(rows.shape) : null;
+        var s = Shape(x, weight, op);
+        var planar = IsPlanar(x);
+        var y = Empty(planar, s.N, s.C, s.OutH, s.OutW);
+        DepthwiseKernel.Forward(Planes(x, planar), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias), Planes(y, planar), s);
+        Keep(x, weight, bias, y);
+        return y;
+    }
+
+    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, Conv2dOp op, bool needX, bool needWeight, bool needBias)
+    {
+        var s = Shape(x, weight, op);
+        var planar = IsPlanar(x);
+        // The gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.
+        var dy = IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
+        var dx = needX ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         var db = needBias ? empty(weight.shape[0]) : null;
         DepthwiseKernel.Backward(
-            TensorMemory.Floats(rows), TensorMemory.Floats(weight), TensorMemory.Floats(dy),
-            dx is null ? null : TensorMemory.Floats(dx), dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), Shape(x, weight));
-        return (dx?.permute(0, 3, 1, 2), dw, db);
+            Planes(x, planar), TensorMemory.Floats(weight), Planes(dy, IsPlanar(dy)), dx is null ? null : Planes(dx, planar),
+            dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), s);
+        Keep(x, weight, gradient, dy);
+        Keep(dx, dw, db, null);
+        return (dx, dw, db);
     }
 
-    private static DepthwiseShape Shape(Tensor x, Tensor weight)
+    // The collector may free a tensor whose last managed use is over: not while a kernel works on its memory.
+    private static void Keep(Tensor? a, Tensor? b, Tensor? c, Tensor? d)
+    {
+        GC.KeepAlive(a);
+        GC.KeepAlive(b);
+        GC.KeepAlive(c);
+        GC.KeepAlive(d);
+    }
+
+    private static Tensor ToChannelsLast(Tensor x)
+    {
+        using var rows = x.permute(0, 2, 3, 1);
+        using var packed = rows.contiguous();
+        return packed.permute(0, 3, 1, 2);
+    }
+
+    private static Tensor Empty(bool planar, long n, long c, long h, long w)
+    {
+        if (planar) return empty(n, c, h, w);
+        using var rows = empty(n, h, w, c);
+        return rows.permute(0, 3, 1, 2);
+    }
+
+    private static DepthwisePlanes Planes(Tensor x, bool planar)
+    {
+        var s = x.shape;
+        if (planar) return DepthwisePlanes.Planar(TensorMemory.Floats(x), (int)s[1], (int)s[2], (int)s[3]);
+        using var rows = x.permute(0, 2, 3, 1);
+        return DepthwisePlanes.ChannelsLast(TensorMemory.Floats(rows), (int)s[1], (int)s[2], (int)s[3]);
+    }
+
+    private static DepthwiseShape Shape(Tensor x, Tensor weight, Conv2dOp op)
     {
         var (s, w) = (x.shape, weight.shape);
-        return new((int)s[0], (int)s[2], (int)s[3], (int)s[1], (int)w[2], (int)w[3]);
+        return new((int)s[0], (int)s[1], (int)s[2], (int)s[3], (int)w[2], (int)w[3])
+        {
+            StrideH = (int)op.Stride[0], StrideW = (int)op.Stride[1], PadH = (int)op.Padding[0], PadW = (int)op.Padding[1],
+        };
     }
 }
 
 /// <summary>The autograd node of <see cref="DepthwiseConv"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
 internal sealed class DepthwiseConvFunction : autograd.SingleTensorFunction<DepthwiseConvFunction>
 {
+    // TorchSharp hands the native engine bare addresses of the gradients and forgets the objects: without a scope that holds them, their finalizers may free the
+    // gradients before the engine has read them. The last ones of each thread stay referenced until its next backward.
+    [ThreadStatic] private static List<Tensor>? returned;
+
     public override string Name => nameof(DepthwiseConvFunction);
 
     public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
     {
-        var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
+        var (x, weight, bias, op) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2], (Conv2dOp)vars[3]);
         ctx.save_for_backward([x, weight]);
+        ctx.save_data("op", op);
         ctx.save_data("needs", (x.requires_grad, weight.requires_grad, bias?.requires_grad == true));
-        using var noGrad = no_grad();
-        var (padding, channels) = (new[] { weight.shape[2] / 2, weight.shape[3] / 2 }, weight.shape[0]);
-        return nn.functional.conv2d(x, weight, bias, [1, 1], padding, [1, 1], channels);
+        return DepthwiseConv.Forward(x, weight, bias, op);
     }
 
     public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
     {
         var saved = ctx.get_saved_variables();
         var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
-        var (dx, dw, db) = DepthwiseConv.Backward(saved[0], saved[1], grad_output, x, weight, bias);
-        return [dx!, dw!, db!];
+        var (dx, dw, db) = DepthwiseConv.Backward(saved[0], saved[1], grad_output, (Conv2dOp)ctx.get_data("op"), x, weight, bias);
+        return returned = [dx!, dw!, db!, null!];
     }
 }

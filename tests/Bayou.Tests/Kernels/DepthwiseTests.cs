@@ -1,81 +1,145 @@
-using Bayou.Core;
 using Bayou.Kernels;
 using CsCheck;
-using TorchSharp;
-using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-public unsafe class DepthwiseTests : IDisposable
+/// <summary>The depthwise kernels against the definition in double, for every width of register, both memory layouts and every kind of tail.</summary>
+public unsafe class DepthwiseTests
 {
-    private readonly bool before = DepthwiseConv.Enabled;
-
-    public DepthwiseTests() => DepthwiseConv.Enabled = true;
-
-    public void Dispose() => DepthwiseConv.Enabled = before;
-
-    // Straight from the definition, in double.
-    private static (double[] Y, double[] Dx, double[] Dw, double[] Db) Reference(float[] x, float[] w, float[] bias, float[] dy, DepthwiseShape s)
+    private enum Layout
     {
-        var (y, dx, dw, db) = (new double[x.Length], new double[x.Length], new double[w.Length], new double[bias.Length]);
+        Planar,
+        ChannelsLast,
+        Strided,
+    }
+
+    // Straight from the definition, with the sums of magnitudes that bound the rounding error.
+    private static (double[] Y, double[] Dx, double[] Dw, double[] Db, double[] YBound, double[] DxBound, double[] DwBound) Reference(float[] x, float[] w, float[] bias, float[] dy, DepthwiseShape s)
+    {
+        var (y, dx, dw, db) = (new double[dy.Length], new double[x.Length], new double[w.Length], new double[bias.Length]);
+        var (yb, dxb, dwb) = (new double[dy.Length], new double[x.Length], new double[w.Length]);
         for (var n = 0; n < s.N; n++)
-            for (var i = 0; i < s.H; i++)
-                for (var j = 0; j < s.W; j++)
-                    for (var c = 0; c < s.C; c++)
+            for (var c = 0; c < s.C; c++)
+                for (var i = 0; i < s.OutH; i++)
+                    for (var j = 0; j < s.OutW; j++)
                     {
-                        var o = ((n * s.H + i) * s.W + j) * s.C + c;
+                        var o = ((n * s.C + c) * s.OutH + i) * s.OutW + j;
                         y[o] += bias[c];
+                        yb[o] += Math.Abs(bias[c]);
                         db[c] += dy[o];
                         for (var a = 0; a < s.KH; a++)
                             for (var b = 0; b < s.KW; b++)
                             {
-                                int p = i + a - s.KH / 2, q = j + b - s.KW / 2;
+                                int p = i * s.StrideH + a - s.PadH, q = j * s.StrideW + b - s.PadW;
                                 if (p < 0 || p >= s.H || q < 0 || q >= s.W) continue;
-                                var k = ((n * s.H + p) * s.W + q) * s.C + c;
+                                var k = ((n * s.C + c) * s.H + p) * s.W + q;
                                 var t = (c * s.KH + a) * s.KW + b;
                                 y[o] += (double)x[k] * w[t];
+                                yb[o] += Math.Abs((double)x[k] * w[t]);
                                 dx[k] += (double)dy[o] * w[t];
+                                dxb[k] += Math.Abs((double)dy[o] * w[t]);
                                 dw[t] += (double)dy[o] * x[k];
+                                dwb[t] += Math.Abs((double)dy[o] * x[k]);
                             }
                     }
-        return (y, dx, dw, db);
+        return (y, dx, dw, db, yb, dxb, dwb);
     }
 
-    private static void Check(DepthwiseShape s, int seed)
+    private static void Check(DepthwiseShape s, int layout, int seed)
     {
         var random = new Random(seed);
-        var pixels = s.N * s.H * s.W * s.C;
-        float[] x = Draw(pixels), w = Draw(s.C * s.KH * s.KW), bias = Draw(s.C), dy = Draw(pixels);
-        float[] y = new float[pixels], dx = new float[pixels], dw = new float[w.Length], db = new float[s.C];
-        fixed (float* px = x, pw = w, pb = bias, pdy = dy, py = y, pdx = dx, pdw = dw, pdb = db)
+        float[] x = Draw(s.N * s.C * s.H * s.W), w = Draw(s.C * s.KH * s.KW), bias = Draw(s.C), dy = Draw(s.N * s.C * s.OutH * s.OutW);
+        float[] y = new float[dy.Length], dx = new float[x.Length], dw = Filled(w.Length), db = Filled(s.C);
+        // NaN around and in what is written: nothing else may be touched, nothing left out.
+        using Memory mx = new(x, s.N, s.C, s.H, s.W, layout % 3), mdy = new(dy, s.N, s.C, s.OutH, s.OutW, layout / 3 % 3);
+        using Memory my = new(Filled(dy.Length), s.N, s.C, s.OutH, s.OutW, layout / 3 % 3), mdx = new(Filled(x.Length), s.N, s.C, s.H, s.W, layout % 3);
+        fixed (float* pw = w, pb = bias, pdw = dw, pdb = db)
         {
-            DepthwiseKernel.Forward(px, pw, pb, py, s);
-            DepthwiseKernel.Backward(px, pw, pdy, pdx, pdw, pdb, s);
+            DepthwiseKernel.Forward(mx.Planes, pw, pb, my.Planes, s);
+            DepthwiseKernel.Backward(mx.Planes, pw, mdy.Planes, mdx.Planes, pdw, pdb, s);
         }
-        var expected = Reference(x, w, bias, dy, s);
-        Close(expected.Y, y, "y");
-        Close(expected.Dx, dx, "dx");
-        Close(expected.Dw, dw, "dw");
-        Close(expected.Db, db, "db");
+        my.Read(y);
+        mdx.Read(dx);
+        var e = Reference(x, w, bias, dy, s);
+        Close(e.Y, y, e.YBound, "y");
+        Close(e.Dx, dx, e.DxBound, "dx");
+        Close(e.Dw, dw, e.DwBound, "dw");
+        for (var c = 0; c < s.C; c++) Assert.True(Math.Abs(e.Db[c] - db[c]) <= 1e-5 * s.N * s.OutH * s.OutW, $"{s} db[{c}]");
 
         float[] Draw(int n) => Enumerable.Range(0, n).Select(_ => (float)(2 * random.NextDouble() - 1)).ToArray();
 
-        void Close(double[] e, float[] a, string what)
+        void Close(double[] expected, float[] actual, double[] bound, string what)
         {
-            for (var i = 0; i < e.Length; i++) Assert.True(Math.Abs(e[i] - a[i]) <= 1e-4 * (1 + Math.Abs(e[i])), $"{s} {what}[{i}]: {a[i]}, expected {e[i]}");
+            for (var i = 0; i < expected.Length; i++)
+                Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * bound[i], $"{s} layout {layout} {what}[{i}]: {actual[i]}, expected {expected[i]} +- {1e-5 * bound[i]}");
         }
     }
 
-    [Fact]
-    public void Forward_and_gradients_equal_the_definition_for_any_size_and_every_width()
+    private static float[] Filled(int count)
+    {
+        var values = new float[count];
+        Array.Fill(values, float.NaN);
+        return values;
+    }
+
+    /// <summary>Values in one of the layouts, with NaN guards before and after; reading checks that they are intact.</summary>
+    private sealed class Memory : IDisposable
+    {
+        private const int Guard = 64;
+        private readonly float[] data;
+        private readonly System.Runtime.InteropServices.GCHandle pin;
+        private readonly (int N, int C, int H, int W) size;
+        private readonly HashSet<long> used = [];
+
+        public Memory(float[] values, int n, int c, int h, int w, int layout)
+        {
+            size = (n, c, h, w);
+            var gaps = (Layout)layout == Layout.Strided;
+            data = Filled(2 * Guard + (gaps ? n * c * h * (w * 2 + 3) : n * c * h * w));
+            pin = System.Runtime.InteropServices.GCHandle.Alloc(data, System.Runtime.InteropServices.GCHandleType.Pinned);
+            var first = (float*)pin.AddrOfPinnedObject() + Guard;
+            Planes = (Layout)layout switch
+            {
+                Layout.Planar => DepthwisePlanes.Planar(first, c, h, w),
+                Layout.ChannelsLast => DepthwisePlanes.ChannelsLast(first, c, h, w),
+                _ => new((nint)first, (long)c * h * (2 * w + 3), (long)h * (2 * w + 3), 2 * w + 3, 2),
+            };
+            Each((i, at) => data[at] = values[i]);
+        }
+
+        public DepthwisePlanes Planes { get; }
+
+        public void Read(float[] values)
+        {
+            Each((i, at) => values[i] = data[at]);
+            for (var i = 0; i < data.Length; i++) Assert.True(used.Contains(i) || float.IsNaN(data[i]), $"memory beside the tensor was written at {i}");
+        }
+
+        public void Dispose() => pin.Free();
+
+        private void Each(Action<int, long> visit)
+        {
+            var i = 0;
+            for (var n = 0; n < size.N; n++)
+                for (var c = 0; c < size.C; c++)
+                    for (var y = 0; y < size.H; y++)
+                        for (var x = 0; x < size.W; x++)
+                        {
+                            var at = Guard + n * Planes.Image + c * Planes.Channel + y * Planes.Row + x * Planes.Pixel;
+                            used.Add(at);
+                            visit(i++, at);
+                        }
+        }
+    }
+
+    private static void ForEveryWidth(Action check)
     {
         try
         {
             foreach (var isa in Enum.GetValues<KernelIsaLevel>().Where(l => l <= KernelIsa.Available))
             {
                 KernelIsa.Max = isa;
-                Gen.Select(Gen.Select(Gen.Int[1, 18], Gen.Int[1, 9], Gen.Int[1, 17]), Gen.Int[1, 37], Gen.Int[0, 5], Gen.Int[0, 5], Gen.Int[0, 1 << 20])
-                    .Sample((nhw, c, kh, kw, seed) => Check(new(nhw.Item1, nhw.Item2, nhw.Item3, c, 2 * kh + 1, 2 * kw + 1), seed), iter: 25, threads: 1);
+                check();
             }
         }
         finally
@@ -85,112 +149,99 @@ public unsafe class DepthwiseTests : IDisposable
     }
 
     [Fact]
+    public void Forward_and_gradients_equal_the_definition_for_any_size_and_every_width() => ForEveryWidth(() =>
+    {
+        var axis = Gen.Select(Gen.Int[1, 19], Gen.Int[1, 15], Gen.Int[1, 3], Gen.Int[0, 8]);
+        Gen.Select(Gen.Int[1, 5], Gen.Int[1, 37], axis, axis, Gen.Int[0, 8], Gen.Int[0, 1 << 20]).Where(v => Fits(v.Item3) && Fits(v.Item4)).Sample(
+            (n, c, v, h, layout, seed) => Check(
+                new(n, c, v.Item1, h.Item1, v.Item2, h.Item2) { StrideH = v.Item3, StrideW = h.Item3, PadH = v.Item4, PadW = h.Item4 }, layout, seed),
+            iter: 40, threads: 1);
+
+        static bool Fits((int Size, int Kernel, int Stride, int Pad) a) => a.Size + 2 * a.Pad >= a.Kernel;
+    });
+
+    // Batch, channels, rows, columns, kernel, stride; padding of half the kernel.
+    [Theory]
+    [InlineData(1, 1, 1, 1, 61, 61, 1)]         // a 1x1 map under the largest kernel
+    [InlineData(2, 17, 5, 7, 61, 61, 1)]        // kernel larger than the picture, odd channels
+    [InlineData(1, 16, 20, 33, 51, 5, 1)]       // the decomposed pair; W just over two registers
+    [InlineData(1, 16, 33, 20, 5, 51, 1)]
+    [InlineData(1, 9, 31, 31, 31, 31, 1)]
+    [InlineData(1, 3, 15, 16, 13, 13, 1)]
+    [InlineData(2, 4, 14, 14, 3, 3, 2)]         // stride 2, even and odd
+    [InlineData(2, 20, 15, 13, 3, 3, 2)]
+    [InlineData(1, 5, 21, 18, 13, 13, 2)]
+    [InlineData(1, 33, 7, 7, 13, 13, 1)]
+    [InlineData(3, 2, 9, 1, 7, 7, 1)]           // a single column
+    [InlineData(3, 2, 1, 9, 7, 7, 1)]           // a single row
+    public void Shapes_of_the_papers_and_every_tail(int n, int c, int h, int w, int kh, int kw, int stride) => ForEveryWidth(() =>
+    {
+        for (var layout = 0; layout < 9; layout += 4) Check(new(n, c, h, w, kh, kw) { StrideH = stride, StrideW = stride }, layout, 7);
+    });
+
+    [Fact]
     public void Results_do_not_depend_on_the_number_of_threads()
     {
         var before = KernelThreads.Count;
-        var s = new DepthwiseShape(29, 5, 6, 24, 7, 7);
-        using var scope = NewDisposeScope();
-        manual_seed(1);
-        Tensor x = randn(29, 5, 6, 24), w = randn(24, 1, 7, 7), dy = randn(29, 5, 6, 24);
-        var results = new List<(Tensor, Tensor, Tensor)>();
+        var results = new List<float[]>();
+        var s = new DepthwiseShape(3, 20, 29, 23, 15, 13);
+        var random = new Random(1);
+        float[] x = Draw(3 * 20 * 29 * 23), dy = Draw(x.Length), w = Draw(20 * 15 * 13);
         try
         {
-            foreach (var threads in new[] { 1, 3 })
+            foreach (var threads in new[] { 1, 2, 5 })
             {
                 KernelThreads.Count = threads;
-                Tensor dx = empty_like(x), dw = empty_like(w), db = empty(24);
-                DepthwiseKernel.Backward(
-                    TensorMemory.Floats(x), TensorMemory.Floats(w), TensorMemory.Floats(dy), TensorMemory.Floats(dx), TensorMemory.Floats(dw), TensorMemory.Floats(db), s);
-                results.Add((dx, dw, db));
+                float[] y = new float[x.Length], dx = new float[x.Length], dw = new float[w.Length], db = new float[20];
+                fixed (float* px = x, pdy = dy, pw = w, py = y, pdx = dx, pdw = dw, pdb = db)
+                {
+                    DepthwiseKernel.Forward(DepthwisePlanes.Planar(px, 20, 29, 23), pw, null, DepthwisePlanes.Planar(py, 20, 29, 23), s);
+                    DepthwiseKernel.Backward(
+                        DepthwisePlanes.Planar(px, 20, 29, 23), pw, DepthwisePlanes.Planar(pdy, 20, 29, 23), DepthwisePlanes.Planar(pdx, 20, 29, 23), pdw, pdb, s);
+                }
+                results.Add([.. y, .. dx, .. dw, .. db]);
             }
         }
         finally
         {
             KernelThreads.Count = before;
         }
-        TensorAssert.Same(results[0].Item1, results[1].Item1);
-        TensorAssert.Same(results[0].Item2, results[1].Item2);
-        TensorAssert.Same(results[0].Item3, results[1].Item3);
-    }
+        Assert.Equal(results[0], results[1]);
+        Assert.Equal(results[0], results[2]);
 
-    private static Tensor ChannelsLast(Tensor x) => x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
+        float[] Draw(int n) => Enumerable.Range(0, n).Select(_ => (float)(2 * random.NextDouble() - 1)).ToArray();
+    }
 
     [Theory]
-    [InlineData(7, true)]
-    [InlineData(5, false)]
-    [InlineData(11, true)]
-    public void Conv2d_through_the_kernels_agrees_with_libtorch_in_values_gradients_and_layout(int k, bool withBias)
+    [InlineData(1)]
+    [InlineData(3)]
+    [InlineData(4)]
+    [InlineData(8)]
+    [InlineData(16)]
+    public void Squares_are_turned_around(int side)
     {
-        using var scope = NewDisposeScope();
-        manual_seed(k);
-        Tensor start = randn(5, 24, 9, 10), w0 = randn(24, 1, k, k), b0 = randn(24);
-        Tensor x = ChannelsLast(start).detach().requires_grad_(), w = w0.clone().requires_grad_(), b = b0.clone().requires_grad_();
-        Tensor rx = start.to(float64).requires_grad_(), rw = w0.to(float64).requires_grad_(), rb = b0.to(float64).requires_grad_();
-        Ints one = new(1, 1), pad = new(k / 2, k / 2);
-        Assert.True(DepthwiseConv.Suits(x, w, withBias ? b : null, new Conv2dOp(one, pad, one, 24)));
-        var y = Ops.Conv2d(x, w, withBias ? b : null, one, pad, one, 24);
-        var reference = nn.functional.conv2d(rx, rw, withBias ? rb : null, [1, 1], [k / 2, k / 2], [1, 1], 24);
-        Assert.True(y.permute(0, 2, 3, 1).is_contiguous());
-        TensorAssert.Close(reference.to(float32), y, 1e-5, 1e-4);
-        var weights = randn(5, 24, 9, 10);
-        (y * weights).sum().backward();
-        (reference * weights.to(float64)).sum().backward();
-        TensorAssert.Close(rx.grad!.to(float32), x.grad!, 1e-5, 1e-4);
-        TensorAssert.Close(rw.grad!.to(float32), w.grad!, 1e-5, 1e-3);
-        if (withBias) TensorAssert.Close(rb.grad!.to(float32), b.grad!, 1e-5, 1e-3);
-    }
-
-    [Fact]
-    public void Only_what_needs_a_gradient_gets_one_and_an_expanded_gradient_is_fine()
-    {
-        using var scope = NewDisposeScope();
-        manual_seed(2);
-        Tensor x = ChannelsLast(randn(2, 16, 6, 6)).detach(), w = randn(16, 1, 5, 5).requires_grad_();
-        Ints one = new(1, 1), pad = new(2, 2);
-        Ops.Conv2d(x, w, null, one, pad, one, 16).sum().backward();
-        Assert.Null(x.grad);
-        using (no_grad()) Assert.False(Ops.Conv2d(x, w, null, one, pad, one, 16).requires_grad);
-        var check = w.detach().clone().to(float64).requires_grad_();
-        nn.functional.conv2d(x.to(float64), check, null, [1, 1], [2, 2], [1, 1], 16).sum().backward();
-        TensorAssert.Close(check.grad!.to(float32), w.grad!, 1e-5, 1e-4);
-    }
-
-    [Fact]
-    public void Other_convolutions_stay_with_libtorch()
-    {
-        using var scope = NewDisposeScope();
-        Tensor x = ChannelsLast(randn(2, 16, 14, 14)), w = randn(16, 1, 3, 3).requires_grad_();
-        Ints one = new(1, 1), two = new(2, 2);
-        Assert.True(DepthwiseConv.Suits(x, w, null, new(one, one, one, 16)));
-        Assert.False(DepthwiseConv.Suits(x.contiguous(), w, null, new(one, one, one, 16)));         // planar
-        Assert.False(DepthwiseConv.Suits(x, w, null, new(two, one, one, 16)));                      // stride
-        Assert.False(DepthwiseConv.Suits(x, w, null, new(one, two, one, 16)));                      // not "same"
-        Assert.False(DepthwiseConv.Suits(x, w, null, new(one, two, two, 16)));                      // dilation
-        Assert.False(DepthwiseConv.Suits(x, randn(16, 1, 4, 3).requires_grad_(), null, new(one, two, one, 16)));     // even kernel
-        Assert.False(DepthwiseConv.Suits(x, randn(32, 1, 3, 3).requires_grad_(), null, new(one, one, one, 16)));     // channel multiplier
-        Assert.False(DepthwiseConv.Suits(x.to(float64), w.to(float64), null, new(one, one, one, 16)));
-        Assert.False(DepthwiseConv.Suits(x, w.detach(), null, new(one, one, one, 16)));             // nothing to differentiate
-        using var noGrad = no_grad();
-        Assert.False(DepthwiseConv.Suits(x, w, null, new(one, one, one, 16)));
-    }
-
-    [Fact]
-    public void Training_through_the_kernels_leaves_no_tensors_behind()
-    {
-        using var outer = NewDisposeScope();
-        Tensor start = ChannelsLast(randn(2, 16, 6, 6)), w = randn(16, 1, 5, 5).requires_grad_();
-        Ints one = new(1, 1), pad = new(2, 2);
-        var counts = new List<long>();
-        for (var i = 0; i < 60; i++)
+        var source = Enumerable.Range(0, side * 20).Select(i => (float)i).ToArray();
+        var target = new float[side * 24];
+        fixed (float* from = source, to = target)
         {
-            using (var scope = NewDisposeScope())
+            switch (side)
             {
-                var x = start.detach().requires_grad_();
-                Ops.Conv2d(x, w, null, one, pad, one, 16).sum().backward();
-                w.grad = null;
+                case 16: Lanes512.Transpose(from, 20, to, 24); break;
+                case 8: Lanes256.Transpose(from, 20, to, 24); break;
+                case 4: Lanes128.Transpose(from, 20, to, 24); break;
+                default: for (var i = 0; i < side; i++) for (var j = 0; j < side; j++) Lane.Transpose(from + i * 20 + j, 20, to + j * 24 + i, 24); break;
             }
-            if (i % 20 == 19) counts.Add(counts.Count == 0 ? LiveTensors.Settled() : Tensor.TotalCount);
         }
-        Assert.Equal(counts[0], counts[^1]);
+        for (var i = 0; i < side; i++) for (var j = 0; j < side; j++) Assert.Equal(source[i * 20 + j], target[j * 24 + i]);
+    }
+
+    [Fact]
+    public void Useful_multiply_adds_leave_the_padding_out()
+    {
+        var s = new DepthwiseShape(2, 3, 5, 4, 3, 7);
+        var count = 0L;
+        for (var i = 0; i < 5; i++) for (var j = 0; j < 4; j++) for (var a = 0; a < 3; a++) for (var b = 0; b < 7; b++)
+                        if (i + a - 1 is >= 0 and < 5 && j + b - 3 is >= 0 and < 4) count++;
+        Assert.Equal(6 * count, s.UsefulMacs);
     }
 }

@@ -1,0 +1,329 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+
+namespace Bayou.Kernels;
+
+/// <summary>One call of <see cref="DepthwiseKernel"/>, cut into units that can run in any order.</summary>
+internal sealed unsafe class DepthwiseWork
+{
+    private readonly DepthwiseShape s;
+    private readonly int widest, blocks, rowParts;
+    private readonly Reach ky, kx;
+    private readonly (int Y, int X)[] phases;
+
+    /// <param name="s">Sizes.</param>
+    /// <param name="rows">Rows that can be dealt out.</param>
+    public DepthwiseWork(DepthwiseShape s, int rows)
+    {
+        this.s = s;
+        phases = AllPhases(s);
+        (ky, kx) = (new(s.H, s.OutH, s.KH, s.StrideH, s.PadH), new(s.W, s.OutW, s.KW, s.StrideW, s.PadW));
+        widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+        blocks = (s.C + widest - 1) / widest;
+        // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
+        Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
+        // Rows are dealt out only where a view of every s-th row cannot get in the way.
+        rowParts = s.StrideH > 1 ? 1 : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
+    }
+
+    /// <summary>Groups of pictures.</summary>
+    public int Chunks { get; }
+
+    public int Units => blocks * Chunks * rowParts;
+
+    public DepthwisePlanes X { get; init; }
+
+    public float* W { get; init; }
+
+    public float* Bias { get; init; }
+
+    public DepthwisePlanes Y { get; init; }
+
+    public DepthwisePlanes? Dx { get; init; }
+
+    public float* Dw { get; init; }
+
+    public float* Db { get; init; }
+
+    /// <summary>[chunk][weight gradient, bias gradient] when there are several chunks.</summary>
+    public float* Parts { get; set; }
+
+    public void Forward(int unit)
+    {
+        var u = new Unit(this, unit);
+        switch (u.Width)
+        {
+            case 16: Forward<Lanes512>(u); break;
+            case 8: Forward<Lanes256>(u); break;
+            case 4: Forward<Lanes128>(u); break;
+            default: Forward<Lane>(u); break;
+        }
+    }
+
+    public void Backward(int unit)
+    {
+        var u = new Unit(this, unit);
+        switch (u.Width)
+        {
+            case 16: Backward<Lanes512>(u); break;
+            case 8: Backward<Lanes256>(u); break;
+            case 4: Backward<Lanes128>(u); break;
+            default: Backward<Lane>(u); break;
+        }
+    }
+
+    private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
+    {
+        var layout = new DepthwisePacking.Plane(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+        var direct = Y.Channel == 1;
+        var outPixels = s.OutH * s.OutW;
+        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), layout.Length, direct ? 0 : outPixels * T.Count);
+        float* weights = scratch[0], plane = scratch[1];
+        PackWeights<T>(u, weights);
+        DepthwisePacking.ClearMargins<T>(plane, layout);
+        var start = Bias is null ? T.Create(0) : T.LoadPart(Bias + u.Channel, u.Lanes);
+        var (from, to) = Part<T>(s.OutH, ky.Count, u.Part);
+        if (from == to) return;
+        for (var n = u.FirstPicture; n < u.EndPicture; n++)
+        {
+            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, layout, s.StrideW, scratch.Block);
+            var output = direct
+                ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
+                : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
+            var more = false;
+            foreach (var (y, x) in phases)
+            {
+                Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
+                if (ty.Count == 0 || tx.Count == 0) continue;
+                new DepthwiseCorrelation<T>(layout.View(plane, y, x), KernelView<T>(weights, ty, tx), output, ty.Offset, tx.Offset, start, more, u.Lanes, scratch.Sums).Run(from, to);
+                more = true;
+            }
+            if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
+        }
+    }
+
+    private void Backward<T>(Unit u) where T : struct, IFloatLanes<T>
+    {
+        var gradientLayout = new DepthwisePacking.Plane(s.OutH, s.OutW, 1, 1, T.Count);
+        var inputLayout = new DepthwisePacking.Plane(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+        var direct = Dx is not { } d || d.Channel == 1;
+        // The second plane holds the input gradient on its way to planar memory, then the input.
+        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), gradientLayout.Length, Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count), Squares<T>(ky.Count * kx.Count));
+        float* gradient = scratch[1], plane = scratch[2], taps = scratch[3];
+        if (Dx is not null) PackWeights<T>(u, scratch[0]);
+        DepthwisePacking.ClearMargins<T>(gradient, gradientLayout);
+        var sum = T.Create(0);
+        var (from, to) = Part<T>(ky.Count, s.OutH, u.Part);
+        for (var n = u.FirstPicture; n < u.EndPicture; n++)
+        {
+            DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, s.OutH, s.OutW, u.Lanes, gradient, gradientLayout, 1, scratch.Block);
+            if (Dx is { } dx) InputGradient<T>(scratch, gradientLayout.View(gradient, 0, 0), dx, n, u, direct);
+            if (Db is not null && u.Part == 0) sum += Total<T>(gradient, gradientLayout.Length);
+            if (Dw is null) continue;
+            if (n == u.FirstPicture || !direct) DepthwisePacking.ClearMargins<T>(plane, inputLayout);
+            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, inputLayout, s.StrideW, scratch.Block);
+            foreach (var (y, x) in phases)
+            {
+                Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
+                if (ty.Count == 0 || tx.Count == 0) continue;
+                var output = KernelView<T>(taps, ty, tx);
+                new DepthwiseCorrelation<T>(
+                inputLayout.View(plane, y, x), gradientLayout.View(gradient, 0, 0), output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums).Run(from, Math.Min(to, ty.Count));
+            }
+        }
+        var target = Parts is null ? null : Parts + (long)u.Chunk * s.C * (s.Taps + 1);
+        if (Dw is not null) WriteTaps<T>(taps, (target is null ? Dw : target) + (long)u.Channel * s.Taps, u, from, to);
+        if (Db is not null && u.Part == 0) T.StorePart((target is null ? Db : target + (long)s.C * s.Taps) + u.Channel, sum, u.Lanes);
+    }
+
+    // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
+    private void InputGradient<T>(Scratch scratch, LaneGrid gradient, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
+    {
+        var (first, last) = Part<T>(s.H, ky.Count, u.Part);
+        var target = direct
+            ? new LaneGrid(dx.At(n, u.Channel), (nint)dx.Row, (nint)dx.Pixel, s.H, s.W)
+            : new LaneGrid(scratch[2], s.W * T.Count, T.Count, s.H, s.W);
+        foreach (var (y, x) in phases)
+        {
+            if (y >= s.H || x >= s.W) continue;
+            Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
+            var forward = KernelView<T>(scratch[0], ty, tx);
+            var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count, tx.Count);
+            var output = new LaneGrid(
+                target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel, (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
+            new DepthwiseCorrelation<T>(
+                gradient, kernel, output, ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset, T.Create(0), false, u.Lanes, scratch.Sums).Run(first, Math.Min(last, output.Height));
+        }
+        if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
+    }
+
+    private static void Unpack<T>(Scratch scratch, DepthwisePlanes memory, int n, Unit u, int width, int from, int to) where T : struct, IFloatLanes<T>
+    {
+        float* source = scratch[2] + from * width * T.Count, target = memory.At(n, u.Channel) + from * memory.Row;
+        if (memory.IsPlanar(width))
+        {
+            DepthwisePacking.FromLanes<T>(source, target, memory.Channel, (to - from) * width, u.Lanes);
+            return;
+        }
+        for (var y = from; y < to; y++, target += memory.Row)
+        {
+            for (var x = 0; x < width; x++, source += T.Count)
+            {
+                for (var l = 0; l < u.Lanes; l++) target[x * memory.Pixel + l * memory.Channel] = source[l];
+            }
+        }
+    }
+
+    // The taps that can meet the picture, [tap][lane].
+    private void PackWeights<T>(Unit u, float* weights) where T : struct, IFloatLanes<T>
+    {
+        var source = W + (long)u.Channel * s.Taps;
+        var end = W + (long)s.C * s.Taps;
+        if (kx.Count == s.KW)
+        {
+            DepthwisePacking.ToLanes<T>(source + ky.First * s.KW, s.Taps, ky.Count * s.KW, u.Lanes, weights, end);
+            return;
+        }
+        for (var y = 0; y < ky.Count; y++, weights += kx.Count * T.Count)
+            DepthwisePacking.ToLanes<T>(source + (ky.First + y) * s.KW + kx.First, s.Taps, kx.Count, u.Lanes, weights, end);
+    }
+
+    // The registers of taps summed over pictures -> rows [from, to) of [C, KH, KW]; taps that never meet the picture have gradient zero.
+    private void WriteTaps<T>(float* taps, float* target, Unit u, int from, int to) where T : struct, IFloatLanes<T>
+    {
+        if (ky.Count == s.KH && kx.Count == s.KW)
+        {
+            DepthwisePacking.FromLanes<T>(taps + from * s.KW * T.Count, target + from * s.KW, s.Taps, (to - from) * s.KW, u.Lanes);
+            return;
+        }
+        if (u.Part == 0)
+        {
+            for (var l = 0; l < u.Lanes; l++)
+            {
+                var plane = new Span<float>(target + (long)l * s.Taps, s.Taps);
+                plane[..(ky.First * s.KW)].Clear();
+                plane[((ky.First + ky.Count) * s.KW)..].Clear();
+            }
+        }
+        for (var y = from; y < to; y++)
+        {
+            var row = target + (ky.First + y) * s.KW;
+            for (var l = 0; l < u.Lanes; l++) new Span<float>(row + (long)l * s.Taps, s.KW).Clear();
+            DepthwisePacking.FromLanes<T>(taps + y * kx.Count * T.Count, row + kx.First, s.Taps, kx.Count, u.Lanes);
+        }
+    }
+
+    private static T Total<T>(float* plane, int length) where T : struct, IFloatLanes<T>
+    {
+        var sum = T.Create(0);
+        for (var i = 0; i < length; i += T.Count) sum += T.Load(plane + i);
+        return sum;
+    }
+
+    // Rows of one part of `rows`, cut where tiles begin.
+    private (int From, int To) Part<T>(int rows, int kernelRows, int part) where T : struct, IFloatLanes<T>
+    {
+        var step = DepthwiseCorrelation<T>.TileRows(kernelRows);
+        var tiles = (rows + step - 1) / step;
+        return (Math.Min(rows, tiles * part / rowParts * step), Math.Min(rows, tiles * (part + 1) / rowParts * step));
+    }
+
+    // The taps (y, x) that meet one residue of rows and columns, as a kernel of their own.
+    private LaneGrid KernelView<T>(float* weights, Taps y, Taps x) where T : struct, IFloatLanes<T> =>
+        new(weights + (y.First * kx.Count + x.First) * T.Count, (nint)s.StrideH * kx.Count * T.Count, s.StrideW * T.Count, y.Count, x.Count);
+
+    // Room for a number of registers, in whole squares.
+    private static int Squares<T>(int registers) where T : struct, IFloatLanes<T> => checked((registers + T.Count - 1) / T.Count * T.Count * T.Count);
+
+    private static (int Y, int X)[] AllPhases(DepthwiseShape s)
+    {
+        var phases = new (int, int)[s.StrideH * s.StrideW];
+        for (var i = 0; i < phases.Length; i++) phases[i] = (i / s.StrideW, i % s.StrideW);
+        return phases;
+    }
+
+    /// <summary>The taps of one axis that can meet the picture at all: of a kernel larger than the picture only the middle.</summary>
+    private readonly struct Reach(int size, int outputs, int taps, int stride, int pad)
+    {
+        public int First { get; } = Math.Min(taps - 1, Math.Max(0, pad - (outputs - 1) * stride));
+
+        public int Count => Math.Max(1, Math.Min(taps, pad + size) - First);
+
+        public int Pad => pad - First;
+    }
+
+    /// <summary>Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.</summary>
+    private readonly struct Taps(int phase, Reach reach, int stride)
+    {
+        public int First { get; } = ((phase + reach.Pad) % stride + stride) % stride;
+
+        public int Count { get; } = Math.Max(0, (reach.Count - ((phase + reach.Pad) % stride + stride) % stride + stride - 1) / stride);
+
+        public int Offset { get; } = (phase + reach.Pad - ((phase + reach.Pad) % stride + stride) % stride) / stride;
+    }
+
+    /// <summary>Which channels, pictures and rows a unit has.</summary>
+    private readonly struct Unit
+    {
+        public Unit(DepthwiseWork work, int unit)
+        {
+            Part = unit % work.rowParts;
+            var block = unit / work.rowParts % work.blocks;
+            Chunk = unit / work.rowParts / work.blocks;
+            Channel = block * work.widest;
+            Lanes = Math.Min(work.widest, work.s.C - Channel);
+            // The last channels take the narrowest register that holds them.
+            Width = work.widest;
+            while (Width > 4 && Lanes <= Width / 2) Width /= 2;
+            (FirstPicture, EndPicture) = (Chunk * work.s.N / work.Chunks, (Chunk + 1) * work.s.N / work.Chunks);
+        }
+
+        public int Part { get; }
+
+        public int Chunk { get; }
+
+        public int Channel { get; }
+
+        public int Lanes { get; }
+
+        public int Width { get; }
+
+        public int FirstPicture { get; }
+
+        public int EndPicture { get; }
+    }
+
+    /// <summary>Aligned buffers of one unit: a 512-bit load across two cache lines costs twice.</summary>
+    private readonly ref struct Scratch : IDisposable
+    {
+        private readonly float[] memory;
+        private readonly GCHandle pin;
+        private readonly float* first;
+        private readonly int b, c, d, e;
+
+        public Scratch(int length0, int length1, int length2, int length3 = 0)
+        {
+            (b, c, d) = (Round(length0), Round(length0) + Round(length1), Round(length0) + Round(length1) + Round(length2));
+            e = checked(d + Round(length3));
+            memory = ArrayPool<float>.Shared.Rent(checked(e + 256 + DepthwiseTuning.TileLength + 16));
+            pin = GCHandle.Alloc(memory, GCHandleType.Pinned);
+            first = (float*)((pin.AddrOfPinnedObject() + 63) & ~63);
+        }
+
+        public float* this[int buffer] => first + buffer switch { 0 => 0, 1 => b, 2 => c, _ => d };
+
+        /// <summary>A square of the widest registers.</summary>
+        public float* Block => first + e;
+
+        /// <summary>A tile of sums.</summary>
+        public float* Sums => first + e + 256;
+
+        public void Dispose()
+        {
+            pin.Free();
+            ArrayPool<float>.Shared.Return(memory);
+        }
+
+        private static int Round(int length) => checked(length + 15) & ~15;
+    }
+}
