@@ -6,6 +6,9 @@ namespace Bayou.Core;
 /// <summary>The memory behind a CPU tensor, for kernels.</summary>
 public static unsafe class TensorMemory
 {
+    // Whoever asks for memory is about to run a kernel, and libtorch is loaded.
+    static TensorMemory() => OpenMpTeam.Lend();
+
     /// <summary>Whether a tensor is what kernels take: contiguous float32 on the CPU, not empty.</summary>
     public static bool IsPlain(Tensor tensor) =>
         tensor.dtype == ScalarType.Float32 && tensor.device_type == TorchSharp.DeviceType.CPU && tensor.is_contiguous() && tensor.numel() > 0;
