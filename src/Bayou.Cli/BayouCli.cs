@@ -76,6 +76,7 @@ public static class BayouCli
         root.Add(TrainCommand.Create());
         root.Add(EvalCommand.Create());
         root.Add(ProfileCommand.Create());
+        root.Add(ErfCommand.Create());
         root.Add(ExportCommand.Create());
         root.Add(ClaimsCommand.Create());
         root.Add(Common.Verbose);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Text.Json;
 using Bayou.Core;
+using Bayou.Data;
 using Bayou.Fit;
 using Bayou.Kernels;
 using TorchSharp;
@@ -30,6 +31,14 @@ internal static class Common
 
     /// <summary>Prints an object as the command's JSON.</summary>
     public static void PrintJson(object value) => Console.Out.WriteLine(JsonSerializer.Serialize(value, FitResult.Json));
+
+    /// <summary>A picture file itself, or all pictures below a folder in the order of their paths.</summary>
+    public static IEnumerable<string> Pictures(string path)
+    {
+        if (!Directory.Exists(path)) return [path];
+        return Directory.EnumerateFiles(path, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })
+            .Where(f => ImageFolder.Extensions.Contains(Path.GetExtension(f), StringComparer.OrdinalIgnoreCase)).Order(StringComparer.Ordinal);
+    }
 
     /// <summary>A new folder below runs/ for a command's output.</summary>
     public static string NewRunFolder(string verb, string what)

@@ -42,7 +42,7 @@ internal static class PredictCommand
         if (top < 1) throw new BayouException($"--top {top}: at least 1 class is shown");
         using var classifier = new OnnxClassifier(model, threads);
         var results = new List<Predicted>();
-        foreach (var file in paths.SelectMany(Pictures))
+        foreach (var file in paths.SelectMany(Common.Pictures))
         {
             cancel.ThrowIfCancellationRequested();
             Predicted result;
@@ -60,13 +60,6 @@ internal static class PredictCommand
         if (json) Common.PrintJson(new { model, predictions = results });
         else if (results.Count == 0) Console.Error.WriteLine("bayou: no pictures there");
         return results.Count > 0 && results.TrueForAll(r => r.Error is null) ? 0 : 1;
-    }
-
-    private static IEnumerable<string> Pictures(string path)
-    {
-        if (!Directory.Exists(path)) return [path];
-        return Directory.EnumerateFiles(path, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })
-            .Where(f => ImageFolder.Extensions.Contains(Path.GetExtension(f), StringComparer.OrdinalIgnoreCase)).Order(StringComparer.Ordinal);
     }
 
     private static void Print(Predicted result)

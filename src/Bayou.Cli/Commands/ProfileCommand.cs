@@ -29,13 +29,13 @@ internal static class ProfileCommand
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
             var source = model.Open(parsed);
-            var graph = GraphPasses.Simplify(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
-            // Folding changes what runs, not what was published: totals are of the network as written.
+            // Merging and folding change what runs, not what was published: totals are of the network as written.
             var cost = Cost.Of(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            var graph = GraphPasses.Simplify(Capture.Trace(source.Network.Merge(), 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
             LatencyMeasurement? latency = null;
             var perNode = new Dictionary<string, double>();
             if (!parsed.GetValue(noLatency)) (latency, perNode) = Time(graph, count);
-            Print(source, cost, Cost.Of(graph), latency, perNode, parsed.GetValue(layers), parsed.GetValue(json), count);
+            Print(source, cost, Cost.Of(graph), SparseCost.Of(graph), latency, perNode, parsed.GetValue(layers), parsed.GetValue(json), count);
             return 0;
         });
         return command;
@@ -58,7 +58,7 @@ internal static class ProfileCommand
         }
     }
 
-    private static void Print(ModelSource source, Cost total, Cost shipped, LatencyMeasurement? latency, Dictionary<string, double> perNode, bool all, bool json, int threads)
+    private static void Print(ModelSource source, Cost total, Cost shipped, SparseCost sparse, LatencyMeasurement? latency, Dictionary<string, double> perNode, bool all, bool json, int threads)
     {
         if (json)
         {
@@ -66,6 +66,7 @@ internal static class ProfileCommand
             {
                 model = source.Name, input = new[] { 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size }, @params = total.Parameters, macs = total.Macs,
                 aceFp32 = total.Ace(NumberFormat.Fp32), aceInt8 = total.Ace(NumberFormat.Int8), bytesMovedFp32 = total.BytesMoved(NumberFormat.Fp32), latencyP50Ms = latency?.P50, threads,
+                shippedParams = shipped.Parameters, shippedMacs = shipped.Macs, nonZeroParams = sparse.NonZeroWeights, nonZeroMacs = sparse.NonZeroMacs,
                 layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
             });
             return;
@@ -74,11 +75,13 @@ internal static class ProfileCommand
         foreach (var column in (string[])["parameters", "MACs", "% MACs", "latency ms"]) table.AddColumn(new TableColumn(column).RightAligned());
         foreach (var n in shipped.Nodes.Where(n => all || n.Macs > 0))
         {
-            table.AddRow(Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / total.Macs:0.0}",
+            table.AddRow(Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / shipped.Macs:0.0}",
                 perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : "");
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"[bold]{source.Name}[/] at {source.Preprocessing.Channels} x {source.Preprocessing.Size} x {source.Preprocessing.Size}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
+        if (source.Network is IMergeable) AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
+        if (sparse.Density < 0.99) AnsiConsole.MarkupLineInterpolated($"sparse: {sparse.NonZeroWeights:N0} of {sparse.Weights:N0} weights are not zero ({sparse.Density:P1}), {sparse.NonZeroMacs:N0} MACs with them");
         AnsiConsole.MarkupLineInterpolated($"ACE {Budget.Si(total.Ace(NumberFormat.Fp32))} in fp32, {Budget.Si(total.Ace(NumberFormat.Bf16))} in bf16, {Budget.Si(total.Ace(NumberFormat.Int8))} in int8; {Budget.Si(total.BytesMoved(NumberFormat.Fp32))}B moved if nothing is fused");
         if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads; layers of a fused kernel are listed under one of them");
     }

@@ -23,17 +23,18 @@ internal static class TrainCommand
               bayou train convnext_tiny photos/ --weights convnext_tiny_1k_224_ema.pth --classes 1000
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7 --resume
+              bayou train slak_tiny photos/ --epochs 30 --sparse 0.4 --sparse-init snip
             """);
         var model = new ModelArguments();
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
         var epochs = new Option<int>("--epochs") { Description = "passes over the training part", DefaultValueFactory = _ => 10 };
         var output = new Option<string?>("--out") { Description = "run folder; default runs/train-MODEL-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on from the checkpoint in --out; ends with bit-identical weights" };
-        var recipe = new RecipeOptions();
+        var (recipe, sparse) = (new RecipeOptions(), new SparseTrainOptions());
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, .. sparse.All, seed, threads, json]) command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
@@ -41,17 +42,18 @@ internal static class TrainCommand
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
             var resuming = parsed.GetValue(resume);
             if (!resuming && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
-            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, recipe, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, progress, cancel));
+            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(epochs), parsed.GetValue(seed), resuming, progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
-            else Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
+            else if (result.Sparsity is { } sparsity) SparseTrainOptions.Print(sparsity, result.SparseCost);
+            if (!parsed.GetValue(json)) Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
             return Task.FromResult(0);
         });
         return command;
     }
 
-    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs);
+    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity);
 
-    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, RecipeOptions recipeOptions, int epochs, int seed, bool resume, IFitProgress progress, CancellationToken cancel)
+    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, int epochs, int seed, bool resume, IFitProgress progress, CancellationToken cancel)
     {
         progress.Stage("Data");
         var splits = DataSplits.Open(data, new SplitOptions { Seed = seed });
@@ -64,7 +66,7 @@ internal static class TrainCommand
         var size = parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side));
         // Published weights expect the mean and deviation they were trained with.
         var preprocessing = parsed.GetValue(model.Weights) is null ? FitRecipe.Preprocessings(splits, channels, seed)(size) : Preprocessing.For(size, channels);
-        var recipe = recipeOptions.Apply(FitRecipe.For(epochs, splits.Train.Count), parsed);
+        var recipe = change(FitRecipe.For(epochs, splits.Train.Count));
 
         progress.Stage("Training");
         manual_seed(seed);
@@ -90,9 +92,10 @@ internal static class TrainCommand
         var test = Evaluator.Evaluate(network, new LoaderSource(new ImageLoader(splits.Test, 100, new LoaderOptions { Preprocessing = preprocessing })), cancel);
         var metadata = OnnxClassifier.Metadata(preprocessing, splits.Classes, name);
         network.Save(Path.Combine(folder, "model.safetensors"), metadata);
-        var graph = Capture.Trace(network, 1, channels, preprocessing.Size, preprocessing.Size);
-        OnnxWriter.Write(GraphPasses.Simplify(graph), Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
-        var cost = Cost.Of(graph);
-        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs);
+        // The weights above stay in the form that trains; the file that ships is the merged one.
+        var (cost, sparsity) = (Cost.Of(network, 1, channels, preprocessing.Size, preprocessing.Size), result.Sparsity?.Recounted(network));
+        var graph = GraphPasses.Simplify(Capture.Trace(network.Merge(), 1, channels, preprocessing.Size, preprocessing.Size));
+        OnnxWriter.Write(graph, Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
+        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity);
     }
 }

@@ -60,9 +60,17 @@ public sealed class ReceptiveField
     public void Add(IFeatureNetwork network, Tensor picture)
     {
         using var scope = NewDisposeScope();
-        Add(Map(x => network.Features(x)[^1], picture));
-        // Backward reaches the parameters too, and nobody wants those gradients.
-        if (network is nn.Module module) module.zero_grad();
+        // Nobody wants the gradients of the weights, and they are half of the work.
+        var trained = network is nn.Module module ? module.parameters().Where(p => p.requires_grad).ToList() : [];
+        trained.ForEach(p => p.requires_grad_(false));
+        try
+        {
+            Add(Map(x => network.Features(x)[^1], picture));
+        }
+        finally
+        {
+            trained.ForEach(p => p.requires_grad_(true));
+        }
     }
 
     /// <summary>Takes a map [H, W] into the average; one that is not finite is only counted.</summary>

@@ -36,9 +36,9 @@ public sealed class MeasuredCost(ModelOptions modelOptions, int threads, int see
 /// <summary>What fit does to turn a network into a file and to time it.</summary>
 internal static class Shipping
 {
-    /// <summary>Captures a network and folds what can be folded, so that every later step sees the graph that ships.</summary>
+    /// <summary>Merges a re-parameterised network (in place), captures it and folds what can be folded, so that every later step sees the graph that ships.</summary>
     public static Graph Prepare(nn.Module<Tensor, Tensor> model, int channels, int size) =>
-        GraphPasses.Simplify(Capture.Trace(model, 1, channels, size, size));
+        GraphPasses.Simplify(Capture.Trace(model.Merge(), 1, channels, size, size));
 
     /// <summary>Times a model at batch 1 and puts its costs together.</summary>
     public static FormCost Measure(byte[] onnx, Cost cost, ModelForm form, int threads, bool quick)

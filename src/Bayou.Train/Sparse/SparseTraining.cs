@@ -126,11 +126,8 @@ public sealed class SparseTraining : IDisposable
     }
 
     /// <summary>Where the network is sparse now, and how the masks changed.</summary>
-    public SparsityReport Report()
-    {
-        var overlaps = layers.ToDictionary(l => l.Name, l => l.Overlap);
-        return new([.. SparsityReport.Of(network).Layers.Select(l => l with { Overlap = overlaps.GetValueOrDefault(l.Name) })], [.. updates]);
-    }
+    public SparsityReport Report() =>
+        new SparsityReport([.. layers.Select(l => new SparseLayer(l.Name, l.Weight.shape, l.Weight.numel(), Count(l.Mask), l.Overlap))], [.. updates]).Recounted(network);
 
     /// <summary>Frees the masks.</summary>
     public void Dispose() => layers.ForEach(l => l.Dispose());
