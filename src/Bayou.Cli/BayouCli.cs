@@ -78,6 +78,7 @@ public static class BayouCli
         root.Add(ProfileCommand.Create());
         root.Add(ErfCommand.Create());
         root.Add(ExportCommand.Create());
+        root.Add(ExplainCommand.Create());
         root.Add(ClaimsCommand.Create());
         root.Add(Common.Verbose);
         HelpText.Install(root);

@@ -61,7 +61,7 @@ public sealed class Mlp : Layer
     }
 
     /// <inheritdoc/>
-    public override Tensor forward(Tensor x) => fc2.call(Gelu(fc1.call(x)));
+    public override Tensor forward(Tensor x) => fc2.call(LinearGelu(x, fc1.Weight, fc1.Bias));
 }
 
 /// <summary>

@@ -48,10 +48,10 @@ public sealed class VarsStaticBlock : Layer
     }
 
     /// <summary>The templates, [C, inner, 1, n, n/2 + 1, 2].</summary>
-    internal Parameter Kernel => kernel;
+    public Parameter Kernel => kernel;
 
     /// <summary>The bound that <see cref="VarsTraining.UpdateBounds"/> keeps up with the templates.</summary>
-    internal Parameter Bound => L;
+    public Parameter Bound => L;
 
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)

@@ -36,7 +36,7 @@ public static class VarsTraining
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        foreach (var block in network.modules().OfType<VarsStaticBlock>())
+        foreach (var block in network.modules().Prepend(network).OfType<VarsStaticBlock>().Distinct())
             block.Bound.copy_(block.Bound.mul(Number.Of(0.9)).Plus(GramNorm(block.Kernel).mul(Number.Of(0.1))));
     }
 }
