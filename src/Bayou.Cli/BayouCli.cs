@@ -75,6 +75,7 @@ public static class BayouCli
         root.Add(DataCommand.Create());
         root.Add(TrainCommand.Create());
         root.Add(EvalCommand.Create());
+        root.Add(RobustnessCommand.Create());
         root.Add(ProfileCommand.Create());
         root.Add(ErfCommand.Create());
         root.Add(ExportCommand.Create());

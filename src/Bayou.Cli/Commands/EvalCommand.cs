@@ -62,7 +62,7 @@ internal static class EvalCommand
     }
 
     // Other classes, or the same ones in another order, would give a number that means nothing.
-    private static void CheckLabels(IReadOnlyList<string> labels, IImageDataset data, string model)
+    internal static void CheckLabels(IReadOnlyList<string> labels, IImageDataset data, string model)
     {
         if (labels.Count > 0 && !labels.SequenceEqual(data.Classes))
             throw new BayouException($"'{model}' knows the classes {string.Join(", ", labels.Take(5))}{(labels.Count > 5 ? ", ..." : "")}, the data have {string.Join(", ", data.Classes.Take(5))}{(data.Classes.Count > 5 ? ", ..." : "")}");
