@@ -52,10 +52,11 @@ internal static class FitCommand
         var loss = new Option<double>("--max-int8-loss") { Description = "accuracy INT8 may cost before layers go back to float, 0.005: half a point", DefaultValueFactory = _ => 0.005 };
         var val = new Option<double?>("--val-fraction") { Description = "part of the pictures for validation where the data bring none" };
         var test = new Option<double?>("--test-fraction") { Description = "part of the pictures for the test where the data bring none" };
+        var noRobustness = new Option<bool>("--no-robustness") { Description = "leave the corruptions out of the report" };
         var recipe = new RecipeOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(data);
-        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, trainees, effort, rounds, loss, val, test, .. recipe.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, trainees, effort, rounds, loss, val, test, noRobustness, .. recipe.All, seed, threads, json]) command.Add(option);
 
         command.SetAction((parsed, cancel) =>
         {
@@ -97,6 +98,7 @@ internal static class FitCommand
                 MaxInt8Loss = parsed.GetValue(loss),
                 ValFraction = parsed.GetValue(val),
                 TestFraction = parsed.GetValue(test),
+                Robustness = !parsed.GetValue(noRobustness),
                 ChangeRecipe = r => recipe.Apply(r, parsed),
                 Command = CommandLine(parsed),
             };

@@ -86,6 +86,9 @@ public sealed record FitOptions
     /// <summary>See <see cref="ValFraction"/>.</summary>
     public double? TestFraction { get; init; }
 
+    /// <summary>Measure the shipped model under corruptions for the report (a few seconds).</summary>
+    public bool Robustness { get; init; } = true;
+
     /// <summary>The command line, for the report.</summary>
     public string Command { get; init; } = "";
 

@@ -61,6 +61,7 @@ public static class FitReport
         ("search", "Search", SearchSection.Write),
         ("training", "Training", TrainingSection.Write),
         ("test", "Test results", TestSection.Write),
+        ("robustness", "Robustness", RobustnessSection.Write),
         ("layers", "Layers", LayerSection.Write),
         ("quantisation", "Quantisation", QuantisationSection.Write),
         ("reproduce", "Reproduce", ReproduceSection.Write),

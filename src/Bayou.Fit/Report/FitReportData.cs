@@ -61,6 +61,9 @@ public sealed record FitReportData
     /// <summary>What quantisation did; null if INT8 was not made.</summary>
     public ReportQuantisation? Quantisation { get; init; }
 
+    /// <summary>How the shipped model does under corruptions; null if that was not measured.</summary>
+    public ReportRobustness? Robustness { get; init; }
+
     /// <summary>Numerical checks of what was shipped (ONNX against TorchSharp, INT8 against the fake-quantised model, ...).</summary>
     public IReadOnlyList<ReportCheck> Checks { get; init; } = [];
 
@@ -100,7 +103,7 @@ public sealed record FitReportData
     }
 
     /// <summary>The same data without any picture, for a small <c>run.json</c>.</summary>
-    public FitReportData WithoutPictures() => this with { Mistakes = [], Data = Data is null ? null : Data with { Samples = [] } };
+    public FitReportData WithoutPictures() => this with { Mistakes = [], Data = Data is null ? null : Data with { Samples = [] }, Robustness = Robustness is null ? null : Robustness with { Strip = [] } };
 }
 
 /// <summary>What was shipped.</summary>
@@ -263,6 +266,37 @@ public sealed record ReportDataCheck
 
     /// <summary>Unreadable files, duplicates, imbalance, ...</summary>
     public IReadOnlyList<ReportWarning> Warnings { get; init; } = [];
+}
+
+/// <summary>Accuracy of the shipped model under one corruption.</summary>
+/// <param name="Name">The corruption.</param>
+/// <param name="Group">noise, blur, weather or digital.</param>
+/// <param name="Accuracy">Accuracy, 0..1.</param>
+public sealed record ReportCorruption(string Name, string Group, double Accuracy);
+
+/// <summary>The shipped model under the corruptions of ImageNet-C.</summary>
+public sealed record ReportRobustness
+{
+    /// <summary>Test pictures used.</summary>
+    public required int Pictures { get; init; }
+
+    /// <summary>Severity, 1 to 5.</summary>
+    public required int Severity { get; init; }
+
+    /// <summary>Accuracy on the same pictures, clean.</summary>
+    public required double Clean { get; init; }
+
+    /// <summary>Mean accuracy over the corruptions.</summary>
+    public required double Mean { get; init; }
+
+    /// <summary>Each corruption.</summary>
+    public IReadOnlyList<ReportCorruption> Corruptions { get; init; } = [];
+
+    /// <summary>Corruptions that were left out because their time was over.</summary>
+    public int Left { get; init; }
+
+    /// <summary>A picture of one test picture under each corruption, PNG; empty: none.</summary>
+    public byte[] Strip { get; init; } = [];
 }
 
 /// <summary>A number that had to stay within a bound.</summary>

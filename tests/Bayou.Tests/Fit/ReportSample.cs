@@ -63,6 +63,15 @@ internal static class ReportSample
             Mistakes = Enumerable.Range(0, 16).Select(i => new ReportPicture(
                 Picture(i % classes, i, random), i % classes, (i + 4) % classes, 0.999 - 0.004 * i, $"test/{i * 37}.png")).ToList(),
             Layers = Layers(random),
+            Robustness = new ReportRobustness
+            {
+                Pictures = 200,
+                Severity = 3,
+                Clean = 0.912,
+                Mean = 0.754,
+                Corruptions = [new ReportCorruption("gaussian noise", "noise", 0.884), new ReportCorruption("fog", "weather", 0.624)],
+                Left = 13,
+            },
             Quantisation = new ReportQuantisation
             {
                 Description = "QDQ, weights per channel, activations per tensor, MSE observer, 512 calibration pictures.",

@@ -10,7 +10,7 @@ namespace Bayou.Tests;
 
 public sealed class ReportTests
 {
-    private static readonly string[] SectionIds = ["summary", "data", "search", "training", "test", "layers", "quantisation", "reproduce"];
+    private static readonly string[] SectionIds = ["summary", "data", "search", "training", "test", "robustness", "layers", "quantisation", "reproduce"];
 
     [Fact]
     public void FullPageHasEverySectionAndStaysSmall()
@@ -40,6 +40,7 @@ public sealed class ReportTests
             ("search", full with { Candidates = [], Rounds = [] }),
             ("training", full with { Training = null }),
             ("test", full with { Confusion = null, Mistakes = [] }),
+            ("robustness", full with { Robustness = null }),
             ("layers", full with { Layers = [] }),
             ("quantisation", full with { Quantisation = null }),
             ("reproduce", full with { Command = null, Seed = null, Machine = null, Files = [] }),
