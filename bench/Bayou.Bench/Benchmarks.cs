@@ -6,5 +6,6 @@ public static class Benchmarks
     /// <summary>One a topic.</summary>
     public static IReadOnlyList<IBenchmark> All { get; } =
     [
+        new DepthwiseBench(),
     ];
 }

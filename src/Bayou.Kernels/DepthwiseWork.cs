@@ -108,7 +108,8 @@ internal sealed unsafe class DepthwiseWork
         var inputLayout = new DepthwisePacking.Plane(s.H, s.W, s.StrideH, s.StrideW, T.Count);
         var direct = Dx is not { } d || d.Channel == 1;
         // The second plane holds the input gradient on its way to planar memory, then the input.
-        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), gradientLayout.Length, Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count), Squares<T>(ky.Count * kx.Count));
+        var second = Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count);
+        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), gradientLayout.Length, second, Squares<T>(ky.Count * kx.Count));
         float* gradient = scratch[1], plane = scratch[2], taps = scratch[3];
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
         DepthwisePacking.ClearMargins<T>(gradient, gradientLayout);
@@ -126,9 +127,9 @@ internal sealed unsafe class DepthwiseWork
             {
                 Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
                 if (ty.Count == 0 || tx.Count == 0) continue;
-                var output = KernelView<T>(taps, ty, tx);
-                new DepthwiseCorrelation<T>(
-                inputLayout.View(plane, y, x), gradientLayout.View(gradient, 0, 0), output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums).Run(from, Math.Min(to, ty.Count));
+                LaneGrid input = inputLayout.View(plane, y, x), kernel = gradientLayout.View(gradient, 0, 0), output = KernelView<T>(taps, ty, tx);
+                new DepthwiseCorrelation<T>(input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums)
+                    .Run(from, Math.Min(to, ty.Count));
             }
         }
         var target = Parts is null ? null : Parts + (long)u.Chunk * s.C * (s.Taps + 1);
@@ -150,9 +151,10 @@ internal sealed unsafe class DepthwiseWork
             var forward = KernelView<T>(scratch[0], ty, tx);
             var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count, tx.Count);
             var output = new LaneGrid(
-                target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel, (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
-            new DepthwiseCorrelation<T>(
-                gradient, kernel, output, ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset, T.Create(0), false, u.Lanes, scratch.Sums).Run(first, Math.Min(last, output.Height));
+                target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
+                (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
+            new DepthwiseCorrelation<T>(gradient, kernel, output, ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset, T.Create(0), false, u.Lanes, scratch.Sums)
+                .Run(first, Math.Min(last, output.Height));
         }
         if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
     }
@@ -253,13 +255,21 @@ internal sealed unsafe class DepthwiseWork
     }
 
     /// <summary>Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.</summary>
-    private readonly struct Taps(int phase, Reach reach, int stride)
+    private readonly struct Taps
     {
-        public int First { get; } = ((phase + reach.Pad) % stride + stride) % stride;
+        public Taps(int phase, Reach reach, int stride)
+        {
+            var first = phase + reach.Pad;
+            First = (first % stride + stride) % stride;
+            Count = Math.Max(0, (reach.Count - First + stride - 1) / stride);
+            Offset = (first - First) / stride;
+        }
 
-        public int Count { get; } = Math.Max(0, (reach.Count - ((phase + reach.Pad) % stride + stride) % stride + stride - 1) / stride);
+        public int First { get; }
 
-        public int Offset { get; } = (phase + reach.Pad - ((phase + reach.Pad) % stride + stride) % stride) / stride;
+        public int Count { get; }
+
+        public int Offset { get; }
     }
 
     /// <summary>Which channels, pictures and rows a unit has.</summary>

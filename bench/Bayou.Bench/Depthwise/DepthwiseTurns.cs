@@ -1,0 +1,87 @@
+using System.Diagnostics;
+using Bayou.Core;
+using Bayou.Onnx;
+using Microsoft.ML.OnnxRuntime;
+using TorchSharp;
+using static TorchSharp.torch;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Bayou.Bench;
+
+/// <summary>Competitors take turns; medians. What is hopelessly slow runs once or thrice instead of costing minutes.</summary>
+internal static class DepthwiseTurns
+{
+    /// <summary>A competitor; a pause before and after keeps threads that wait in busy loops (OpenMP's, ONNX Runtime's) from taking the others' cores.</summary>
+    public sealed record Competitor(string Name, Action Run, bool Pause = false);
+
+    /// <summary>Median milliseconds of each.</summary>
+    /// <param name="seconds">Time for all that are not hopeless.</param>
+    /// <param name="competitors">What to time; each runs twice unmeasured first, the hopeless once.</param>
+    public static double[] Medians(double seconds, IReadOnlyList<Competitor> competitors)
+    {
+        var times = competitors.Select(_ => new List<double>()).ToArray();
+        var first = competitors.Select(Once).ToArray();
+        // Above ten times the fastest and 50 ms nobody would take it: its own time decides how often it is worth running.
+        var hopeless = first.Select(t => t > 50 && t > 10 * first.Min()).ToArray();
+        for (var i = 0; i < first.Length; i++)
+        {
+            if (!hopeless[i]) Once(competitors[i]);
+            else if (first[i] > 400) times[i].Add(first[i]);
+            else for (var turn = 0; turn < 3; turn++) times[i].Add(Once(competitors[i]));
+        }
+        var clock = Stopwatch.StartNew();
+        for (var turn = 0; turn < 5 || (turn < 400 && clock.Elapsed.TotalSeconds < seconds); turn++)
+        {
+            if (turn >= 2 && clock.Elapsed.TotalSeconds > 6 * seconds) break;
+            for (var i = 0; i < first.Length; i++) if (!hopeless[i]) times[i].Add(Once(competitors[i]));
+        }
+        return [.. times.Select(BenchContext.Median)];
+    }
+
+    private static double Once(Competitor competitor)
+    {
+        if (competitor.Pause) Thread.Sleep(3);
+        var start = Stopwatch.GetTimestamp();
+        competitor.Run();
+        var ms = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
+        if (competitor.Pause) Thread.Sleep(3);
+        return ms;
+    }
+}
+
+/// <summary>ONNX Runtime as a user who knows it would run it: all threads, busy waiting as it is by default, input and output memory given once.</summary>
+internal sealed class OnnxPeer : IDisposable
+{
+    private readonly InferenceSession session;
+    private readonly RunOptions options = new();
+    private readonly OrtValue input, output;
+    private readonly Tensor x, y;
+
+    /// <summary>Loads a graph with one input and one output.</summary>
+    public unsafe OnnxPeer(Graph graph, Tensor planar, int threads)
+    {
+        using var settings = new SessionOptions
+        {
+            IntraOpNumThreads = threads, InterOpNumThreads = 1, GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
+        };
+        session = new InferenceSession(OnnxWriter.ToBytes(graph), settings);
+        (x, y) = (planar.contiguous().DetachFromDisposeScope(), empty(graph.Outputs[0].ShapeAt(planar.shape[0])).DetachFromDisposeScope());
+        (input, output) = (Value(x), Value(y));
+
+        static OrtValue Value(Tensor t) => OrtValue.CreateTensorValueWithData(
+            OrtMemoryInfo.DefaultInstance, Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, t.shape, (nint)TensorMemory.Floats(t), t.numel() * sizeof(float));
+    }
+
+    /// <summary>Runs it.</summary>
+    public void Run() => session.Run(options, session.InputNames, [input], session.OutputNames, [output]);
+
+    public void Dispose()
+    {
+        input.Dispose();
+        output.Dispose();
+        options.Dispose();
+        session.Dispose();
+        x.Dispose();
+        y.Dispose();
+    }
+}
