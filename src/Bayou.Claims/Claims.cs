@@ -9,6 +9,8 @@ public static class Claims
     public static IReadOnlyList<IClaim> All { get; } =
     [
         new ConvNeXtClaim(),
+        new FanClaim(),
+        new VarsClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>

@@ -37,7 +37,7 @@ internal static class Common
     {
         if (!Directory.Exists(path)) return [path];
         return Directory.EnumerateFiles(path, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true })
-            .Where(f => ImageFolder.Extensions.Contains(Path.GetExtension(f), StringComparer.OrdinalIgnoreCase)).Order(StringComparer.Ordinal);
+            .Where(IsPicture).Order(StringComparer.Ordinal);
     }
 
     /// <summary>A new folder below runs/ for a command's output.</summary>
@@ -46,11 +46,6 @@ internal static class Common
         var name = new string(Path.GetFileName(what.TrimEnd('/', '\\')).Select(c => char.IsLetterOrDigit(c) || c is '-' or '_' ? c : '-').ToArray());
         return Path.Combine("runs", $"{verb}-{name}-{DateTime.Now:yyyyMMdd-HHmmss}");
     }
-
-    /// <summary>A picture itself, or all pictures of a folder and its sub-folders.</summary>
-    public static IEnumerable<string> Pictures(string path) => !Directory.Exists(path)
-        ? [path]
-        : Directory.EnumerateFiles(path, "*", new EnumerationOptions { RecurseSubdirectories = true, IgnoreInaccessible = true }).Where(IsPicture).Order(StringComparer.Ordinal);
 
     /// <summary>Whether a file's name ends as a picture's.</summary>
     public static bool IsPicture(string path) => ImageFolder.Extensions.Contains(Path.GetExtension(path), StringComparer.OrdinalIgnoreCase);

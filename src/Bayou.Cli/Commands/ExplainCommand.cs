@@ -112,7 +112,7 @@ internal static class ExplainCommand
         var map = ImageDecoder.Decode(path).WithChannels(1);
         if (map.Width != request.Picture.Width || map.Height != request.Picture.Height) map = map.Resize(request.Picture.Width, request.Picture.Height);
         // The network sees a part of the photo: the map is cut the same way.
-        var seen = HeatMap.FromPicture(request.Preprocessing.Fit(map.WithChannels(request.Preprocessing.Channels)));
+        var seen = SaliencyMap.FromPicture(request.Preprocessing.Fit(map.WithChannels(request.Preprocessing.Channels)));
         return FixationMetrics.Of(explanation.Heat.Resize(seen.Width, seen.Height), seen);
     }
 

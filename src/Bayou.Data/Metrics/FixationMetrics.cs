@@ -19,7 +19,7 @@ public sealed record FixationMetrics(double Nss, double AucJudd, double Cc, doub
     /// <param name="saliency">The map to judge, any scale.</param>
     /// <param name="fixations">How much each pixel was looked at, not negative, of the same size.</param>
     /// <param name="threshold">A pixel counts as fixated from this share of the largest value on; a map of two values is taken as the fixated pixels themselves.</param>
-    public static FixationMetrics Of(HeatMap saliency, HeatMap fixations, double threshold = 0.5)
+    public static FixationMetrics Of(SaliencyMap saliency, SaliencyMap fixations, double threshold = 0.5)
     {
         if (saliency.Width != fixations.Width || saliency.Height != fixations.Height)
             throw new BayouException($"fixation metrics: a saliency map of {saliency.Width} x {saliency.Height} and a fixation map of {fixations.Width} x {fixations.Height} do not match");

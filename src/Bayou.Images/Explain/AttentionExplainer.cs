@@ -39,7 +39,7 @@ public sealed class AttentionExplainer : IExplainer
 
     /// <summary>What every attention layer looks at, in running order.</summary>
     /// <exception cref="BayouException">The network has no attention.</exception>
-    public static IReadOnlyList<HeatMap> Heats(ExplainRequest request)
+    public static IReadOnlyList<SaliencyMap> Heats(ExplainRequest request)
     {
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
@@ -52,7 +52,7 @@ public sealed class AttentionExplainer : IExplainer
     /// <summary>How much each place counts in an attention layer's map.</summary>
     /// <param name="map">The map.</param>
     /// <param name="picture">Which picture of the batch.</param>
-    public static HeatMap Heat(AttentionMap map, int picture = 0)
+    public static SaliencyMap Heat(AttentionMap map, int picture = 0)
     {
         var layout = map.Layout;
         if (map.Saliency is { } saliency) return Grid(saliency.data<float>().ToArray().AsSpan(picture * (int)saliency.shape[1], (int)saliency.shape[1]), layout);
@@ -77,9 +77,9 @@ public sealed class AttentionExplainer : IExplainer
         return layout.Window == 0 ? Grid(Taken(picture), layout) : Windowed(layout, picture, Taken);
     }
 
-    private static HeatMap Grid(ReadOnlySpan<float> tokens, TokenLayout layout) => new(layout.Width, layout.Height, tokens[(tokens.Length - layout.Width * layout.Height)..].ToArray());
+    private static SaliencyMap Grid(ReadOnlySpan<float> tokens, TokenLayout layout) => new(layout.Width, layout.Height, tokens[(tokens.Length - layout.Width * layout.Height)..].ToArray());
 
-    private static HeatMap Windowed(TokenLayout layout, int picture, Func<int, float[]> taken)
+    private static SaliencyMap Windowed(TokenLayout layout, int picture, Func<int, float[]> taken)
     {
         var (window, shift) = (layout.Window, layout.Shift);
         int rows = (layout.Height + window - 1) / window, columns = (layout.Width + window - 1) / window;
@@ -95,10 +95,10 @@ public sealed class AttentionExplainer : IExplainer
                 if (y < layout.Height && x < layout.Width) values[y * layout.Width + x] = tokens[t];
             }
         }
-        return new HeatMap(layout.Width, layout.Height, values);
+        return new SaliencyMap(layout.Width, layout.Height, values);
     }
 
-    private static double Entropy(HeatMap heat)
+    private static double Entropy(SaliencyMap heat)
     {
         var sum = heat.Values.Sum(v => Math.Max(0.0, v));
         return sum <= 0 ? 0 : -heat.Values.Where(v => v > 0).Sum(v => v / sum * Math.Log(v / sum));

@@ -33,7 +33,7 @@ public sealed record ExplainRequest(Layer Model, Preprocessing Preprocessing, Im
 /// <param name="Facts">What goes into the JSON file.</param>
 /// <param name="Lines">What a person reads in the terminal.</param>
 /// <param name="Heat">How much each place counts, where the method says so: compared with fixation maps.</param>
-public sealed record Explanation(IReadOnlyList<(string Name, ImageBuffer Picture)> Pictures, object Facts, IReadOnlyList<string> Lines, HeatMap? Heat = null);
+public sealed record Explanation(IReadOnlyList<(string Name, ImageBuffer Picture)> Pictures, object Facts, IReadOnlyList<string> Lines, SaliencyMap? Heat = null);
 
 /// <summary>A method of `bayou explain --method NAME`.</summary>
 public interface IExplainer

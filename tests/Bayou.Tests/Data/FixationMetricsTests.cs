@@ -37,14 +37,14 @@ public class FixationMetricsTests
         var random = new Random(1);
         var map = Enumerable.Range(0, 60).Select(_ => (float)random.NextDouble()).ToArray();
         var looked = Enumerable.Range(0, 60).Select(i => i % 7 == 0 ? 255f : 0).ToArray();
-        var fixations = new HeatMap(10, 6, looked);
-        var a = FixationMetrics.Of(new HeatMap(10, 6, map), fixations);
-        var b = FixationMetrics.Of(new HeatMap(10, 6, map.Select(v => 3 * v - 5).ToArray()), fixations);
+        var fixations = new SaliencyMap(10, 6, looked);
+        var a = FixationMetrics.Of(new SaliencyMap(10, 6, map), fixations);
+        var b = FixationMetrics.Of(new SaliencyMap(10, 6, map.Select(v => 3 * v - 5).ToArray()), fixations);
         Assert.Equal(a.Nss, b.Nss, 4);
         Assert.Equal(a.AucJudd, b.AucJudd, 6);
         Assert.Equal(a.Cc, b.Cc, 5);
         Assert.Equal(a.Sim, b.Sim, 4);
-        var flat = FixationMetrics.Of(new HeatMap(10, 6, new float[60]), fixations);
+        var flat = FixationMetrics.Of(new SaliencyMap(10, 6, new float[60]), fixations);
         Assert.True(double.IsNaN(flat.Nss) && double.IsNaN(flat.Cc) && flat.AucJudd == 0.5);
         // Looking where people looked is best.
         var same = FixationMetrics.Of(fixations, fixations);
@@ -59,19 +59,19 @@ public class FixationMetricsTests
     {
         Assert.Equal([false, true, true, false], FixationMetrics.Fixated([0.1f, 0.6f, 1, 0.49f]));
         Assert.Equal([true, false, true], FixationMetrics.Fixated([7, 0, 7]));
-        Assert.Contains("do not match", Assert.Throws<BayouException>(() => FixationMetrics.Of(new HeatMap(2, 1, [0, 1]), new HeatMap(1, 2, [0, 1]))).Message);
-        Assert.Throws<BayouException>(() => FixationMetrics.Of(new HeatMap(2, 1, [0, 1]), new HeatMap(2, 1, [0, -1])));
-        Assert.Throws<BayouException>(() => new HeatMap(2, 2, [1, 2, 3]));
+        Assert.Contains("do not match", Assert.Throws<BayouException>(() => FixationMetrics.Of(new SaliencyMap(2, 1, [0, 1]), new SaliencyMap(1, 2, [0, 1]))).Message);
+        Assert.Throws<BayouException>(() => FixationMetrics.Of(new SaliencyMap(2, 1, [0, 1]), new SaliencyMap(2, 1, [0, -1])));
+        Assert.Throws<BayouException>(() => new SaliencyMap(2, 2, [1, 2, 3]));
     }
 
     /// <summary>Resizing keeps a constant and a ramp; laying over keeps the picture where the share is 0.</summary>
     [Fact]
     public void Heat_maps_are_stretched_and_laid_over()
     {
-        Assert.All(new HeatMap(2, 3, [4, 4, 4, 4, 4, 4]).Resize(7, 5).Values, v => Assert.Equal(4, v));
-        Assert.Equal([0, 0.25f, 0.75f, 1], new HeatMap(2, 1, [0, 1]).Resize(4, 1).Values);
+        Assert.All(new SaliencyMap(2, 3, [4, 4, 4, 4, 4, 4]).Resize(7, 5).Values, v => Assert.Equal(4, v));
+        Assert.Equal([0, 0.25f, 0.75f, 1], new SaliencyMap(2, 1, [0, 1]).Resize(4, 1).Values);
         var picture = new ImageBuffer(2, 1, 3, [10, 20, 30, 40, 50, 60]);
-        Assert.Equal(picture.Pixels, new HeatMap(2, 1, [0, 1]).Over(picture, 0).Pixels);
-        Assert.Equal<byte>([0, 0, 4, 252, 255, 164], new HeatMap(2, 1, [0, 1]).Over(picture, 1).Pixels);
+        Assert.Equal(picture.Pixels, new SaliencyMap(2, 1, [0, 1]).Over(picture, 0).Pixels);
+        Assert.Equal<byte>([0, 0, 4, 252, 255, 164], new SaliencyMap(2, 1, [0, 1]).Over(picture, 1).Pixels);
     }
 }

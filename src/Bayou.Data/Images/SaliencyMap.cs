@@ -3,15 +3,15 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>One real number a cell of a grid over a picture: attention, saliency, uncertainty.</summary>
-public sealed class HeatMap
+public sealed class SaliencyMap
 {
     // From dark to bright; between the stops colours are blended.
     private static readonly byte[][] Stops = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
 
     /// <summary>Wraps row-major values.</summary>
-    public HeatMap(int width, int height, float[] values)
+    public SaliencyMap(int width, int height, float[] values)
     {
-        if (width <= 0 || height <= 0 || values.Length != width * height) throw new BayouException($"HeatMap: {values.Length} values for a grid of {width} x {height}");
+        if (width <= 0 || height <= 0 || values.Length != width * height) throw new BayouException($"SaliencyMap: {values.Length} values for a grid of {width} x {height}");
         (Width, Height, Values) = (width, height, values);
     }
 
@@ -25,10 +25,10 @@ public sealed class HeatMap
     public float[] Values { get; }
 
     /// <summary>The brightness of a picture, 0 to 255.</summary>
-    public static HeatMap FromPicture(ImageBuffer picture) => new(picture.Width, picture.Height, picture.WithChannels(1).Pixels.Select(p => (float)p).ToArray());
+    public static SaliencyMap FromPicture(ImageBuffer picture) => new(picture.Width, picture.Height, picture.WithChannels(1).Pixels.Select(p => (float)p).ToArray());
 
     /// <summary>Bilinear interpolation with aligned pixel centres; borders repeat.</summary>
-    public HeatMap Resize(int width, int height)
+    public SaliencyMap Resize(int width, int height)
     {
         var values = new float[width * height];
         for (var y = 0; y < height; y++)
@@ -42,14 +42,14 @@ public sealed class HeatMap
                 values[y * width + x] = above + down * (below - above);
             }
         }
-        return new HeatMap(width, height, values);
+        return new SaliencyMap(width, height, values);
     }
 
     /// <summary>Scaled to [0, 1]; a constant map becomes 0.</summary>
-    public HeatMap Normalized()
+    public SaliencyMap Normalized()
     {
         var (low, high) = (Values.Min(), Values.Max());
-        return new HeatMap(Width, Height, Values.Select(v => high > low ? (v - low) / (high - low) : 0).ToArray());
+        return new SaliencyMap(Width, Height, Values.Select(v => high > low ? (v - low) / (high - low) : 0).ToArray());
     }
 
     /// <summary>The map laid over a picture: brightest where the map is largest.</summary>
