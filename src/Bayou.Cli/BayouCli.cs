@@ -80,6 +80,7 @@ public static class BayouCli
         root.Add(ErfCommand.Create());
         root.Add(ExportCommand.Create());
         root.Add(ExplainCommand.Create());
+        root.Add(LatencyCommand.Create());
         root.Add(ClaimsCommand.Create());
         root.Add(Common.Verbose);
         HelpText.Install(root);

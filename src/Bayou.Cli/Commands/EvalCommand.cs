@@ -21,15 +21,17 @@ internal static class EvalCommand
               bayou eval runs/photos/model.onnx photos/
               bayou eval convnext_tiny photos/ --weights runs/train-x/model.safetensors --part val
               bayou eval model.onnx fashion-mnist --json
+              bayou eval convnext_tiny photos/ --weights w.safetensors --format e4m3,e3m4,int8,int4 --per-layer
             """);
         var model = new ModelArguments();
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
         var part = new Option<string>("--part") { Description = "train, val, test or all", DefaultValueFactory = _ => "test" };
         part.AcceptOnlyFromAmong("train", "val", "test", "all");
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
+        var formats = new FormatOptions();
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[part, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[part, .. formats.All, seed, threads, json]) command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
@@ -37,6 +39,13 @@ internal static class EvalCommand
             var parts = splits.Parts.Where(p => parsed.GetValue(part) == "all" || p.Part == parsed.GetValue(part)).Select(p => p.Data).Where(d => d.Count > 0).ToList();
             if (parts.Count == 0) throw new BayouException($"'{parsed.GetValue(data)}' has no {parsed.GetValue(part)} part");
             var name = parsed.GetValue(model.Model)!;
+            if (parsed.GetValue(formats.Format) is { } wanted)
+            {
+                var opened = model.Open(parsed);
+                foreach (var p in parts) CheckLabels(opened.Labels, p, name);
+                FormatEvaluation.Run(opened, wanted, splits, parts, parsed.GetValue(formats.PerLayer), parsed.GetValue(formats.Plot), parsed.GetValue(json), cancel);
+                return Task.FromResult(0);
+            }
             var results = ConsoleProgress.Run(progress =>
             {
                 progress.Stage("evaluation");

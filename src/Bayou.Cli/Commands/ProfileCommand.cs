@@ -18,13 +18,15 @@ internal static class ProfileCommand
               bayou profile convnext_tiny
               bayou profile convnext_ladder_k7 --size 32 --classes 10 --layers
               bayou profile convnext_tiny --no-latency --json
+              bayou profile nasbench201:333132 --energy --formats bf16,e4m3,int8 --price 0.30 --plot energy.svg
             """);
         var model = new ModelArguments();
         var layers = new Option<bool>("--layers") { Description = "show every layer, not only those with MACs" };
         var noLatency = new Option<bool>("--no-latency") { Description = "count only" };
+        var energy = new EnergyProfileOptions();
         var (threads, json) = (Common.Threads(), Common.Json());
         model.AddTo(command);
-        foreach (var option in (Option[])[layers, noLatency, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[layers, noLatency, .. energy.All, threads, json]) command.Add(option);
         command.SetAction(parsed =>
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
@@ -32,6 +34,11 @@ internal static class ProfileCommand
             // Merging and folding change what runs, not what was published: totals are of the network as written.
             var cost = Cost.Of(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
             var graph = GraphPasses.Simplify(Capture.Trace(source.Network.Merge(), 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            if (parsed.GetValue(energy.Energy))
+            {
+                EnergyProfile.Run(source, graph, parsed, energy, count, parsed.GetValue(json));
+                return 0;
+            }
             LatencyMeasurement? latency = null;
             var perNode = new Dictionary<string, double>();
             if (!parsed.GetValue(noLatency)) (latency, perNode) = Time(graph, count);

@@ -24,6 +24,7 @@ internal static class TrainCommand
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7 --resume
               bayou train slak_tiny photos/ --epochs 30 --sparse 0.4 --sparse-init snip
+              bayou train nasbench201:333132 cifar10 --epochs 20 --energy --until-accuracy 70 --price 0.30
             """);
         var model = new ModelArguments();
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
@@ -31,10 +32,11 @@ internal static class TrainCommand
         var output = new Option<string?>("--out") { Description = "run folder; default runs/train-MODEL-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on from the checkpoint in --out; ends with bit-identical weights" };
         var (recipe, sparse) = (new RecipeOptions(), new SparseTrainOptions());
+        var energy = new EnergyOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, .. sparse.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
@@ -42,18 +44,19 @@ internal static class TrainCommand
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
             var resuming = parsed.GetValue(resume);
             if (!resuming && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
-            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(epochs), parsed.GetValue(seed), resuming, progress, cancel));
+            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else if (result.Sparsity is { } sparsity) SparseTrainOptions.Print(sparsity, result.SparseCost);
             if (!parsed.GetValue(json)) Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
+            if (result.Energy is { } used && !parsed.GetValue(json)) Console.Out.WriteLine(used.Text);
             return Task.FromResult(0);
         });
         return command;
     }
 
-    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity);
+    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity, TrainingEnergy? Energy);
 
-    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, int epochs, int seed, bool resume, IFitProgress progress, CancellationToken cancel)
+    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
     {
         progress.Stage("Data");
         var splits = DataSplits.Open(data, new SplitOptions { Seed = seed });
@@ -74,18 +77,34 @@ internal static class TrainCommand
         if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
         var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
         var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));
+        using var reached = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        var meter = energy is null ? null : EnergyMeter.Start(energy.Watts);
+        TrainingEnergy? spent = null;
         using var result = StagedTraining.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
         {
             RunFolder = folder,
             Resume = resume,
             Seed = seed,
-            Cancellation = cancel,
+            Cancellation = reached.Token,
             CheckpointEvery = 500,
             Note = progress.Line,
-            Progress = p => progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {p.Eta:h\\:mm\\:ss} left"),
-            EpochDone = e => progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s"),
+            Progress = p =>
+            {
+                // Counters wrap around after some minutes.
+                if (p.Step % 50 == 0) meter?.Read();
+                progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {p.Eta:h\\:mm\\:ss} left");
+            },
+            EpochDone = e =>
+            {
+                progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s");
+                if (meter is null || energy is null) return;
+                spent = TrainingEnergy.Of(meter.Read(), energy, Math.Max(e.Val?.Top1 ?? 0, e.EmaVal?.Top1 ?? 0), e.Epoch + 1);
+                progress.Line($"  {spent.Text}");
+                if (spent.Reached) reached.Cancel();
+            },
         }, stage => progress.Line($"  stage {stage}"));
-        if (result.Outcome == TrainOutcome.Cancelled) throw new OperationCanceledException(cancel);
+        // The accuracy that was asked for ends the training too; that is no interruption.
+        if (result.Outcome == TrainOutcome.Cancelled && spent is not { Reached: true }) throw new OperationCanceledException(cancel);
         result.OrThrow().UseBest(network);
 
         progress.Stage("Test and export");
@@ -96,6 +115,6 @@ internal static class TrainCommand
         var (cost, sparsity) = (Cost.Of(network, 1, channels, preprocessing.Size, preprocessing.Size), result.Sparsity?.Recounted(network));
         var graph = GraphPasses.Simplify(Capture.Trace(network.Merge(), 1, channels, preprocessing.Size, preprocessing.Size));
         OnnxWriter.Write(graph, Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
-        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity);
+        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity, spent);
     }
 }

@@ -1,0 +1,35 @@
+using Bayou.Core;
+
+namespace Bayou.Search;
+
+/// <summary>The methods by name, and HELP's published figures beside which they stand.</summary>
+public static class LatencyMethods
+{
+    /// <summary>Names in the order of tables.</summary>
+    public static IReadOnlyList<string> Names { get; } = ["macs", "additive", "prior", "transfer", "maple", "maple-x", "help"];
+
+    /// <summary>Makes a method.</summary>
+    /// <param name="name">One of <see cref="Names"/>.</param>
+    /// <param name="table">Measured latencies.</param>
+    /// <param name="sources">Devices to learn from.</param>
+    /// <param name="help">HELP's network; needed for "help".</param>
+    /// <exception cref="BayouException">Unknown name, or HELP without a network.</exception>
+    public static ILatencyMethod Create(string name, LatencyTable table, IReadOnlyList<string> sources, HelpNetwork? help = null) => name switch
+    {
+        "macs" => new MacsMethod(table.Space),
+        "additive" => new AdditiveMethod(table.Space),
+        "prior" => new PriorMethod(table, sources),
+        "transfer" => new TransferMethod(table, sources),
+        "maple" => new MapleMethod(table, sources),
+        "maple-blind" => new MapleMethod(table, sources, useDescriptor: false),
+        "maple-x" => new MapleMethod(table, sources, new MapleOptions { WeightBySimilarity = true, VirtualTolerance = 0.03 }),
+        "help" => new HelpMethod(table.Space, help ?? throw new BayouException("HELP needs weights: --weights FILE (published or from `bayou latency train`)")),
+        _ => throw new BayouException($"there is no latency method '{name}': {string.Join(", ", Names)}, maple-blind (MAPLE without a descriptor)"),
+    };
+
+    /// <summary>HELP's published Spearman on NAS-Bench-201 with 10 samples (README of the official code), for the devices whose lists are public here.</summary>
+    public static IReadOnlyDictionary<string, double> PublishedHelp { get; } = new Dictionary<string, double>
+    {
+        ["titan_rtx_256"] = 0.987, ["gold_6226"] = 0.989, ["eyeriss"] = 0.940, ["pixel2"] = 0.802, ["raspi4"] = 0.890, ["fpga"] = 0.985,
+    };
+}
