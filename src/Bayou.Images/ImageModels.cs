@@ -18,5 +18,6 @@ public static class ImageModels
         .. VarsVariants.Entries,
         .. NasBench201Variants.Entries,
         .. PokeBnnVariants.Entries,
+        .. AViTVariants.Entries,
     ];
 }

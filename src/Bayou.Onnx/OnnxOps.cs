@@ -20,6 +20,7 @@ internal static class OnnxOps
             case ScaleOp op: Scale(e, op); break;
             case ActivationOp op: Activate(e, op.Kind); break;
             case HardGateOp op: HardGate(e, op); break;
+            case MaskValuesOp: e.Add("Mul", [e.In(0), e.In(1)], [e.Out()]); break;
             case SoftmaxOp op: e.Add("Softmax", [e.In(0)], [e.Out()], ("axis", op.Dim)); break;
             case LayerNormOp op: LayerNorm(e, op); break;
             case BatchNormOp op: BatchNorm(e, op); break;

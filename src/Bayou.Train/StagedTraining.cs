@@ -7,8 +7,8 @@ namespace Bayou.Train;
 /// <param name="Name">Short, for the run folder and the screen, e.g. "hybrid-rl".</param>
 /// <param name="Recipe">How; the batch must be that of the whole training.</param>
 /// <param name="Begin">Prepares the network; called before every session of the stage, also a resumed one, so it must only set modes. Null: nothing to set.</param>
-/// <param name="Change">Changes weights once, before the first step of the stage. Null: nothing to change.</param>
-public sealed record TrainStage(string Name, Recipe Recipe, Action? Begin = null, Action? Change = null);
+/// <param name="Change">Changes weights once, before the first step of the stage; sees the training pictures. Null: nothing to change.</param>
+public sealed record TrainStage(string Name, Recipe Recipe, Action? Begin = null, Action<IBatchSource>? Change = null);
 
 /// <summary>A network that is trained in several stages, one after the other.</summary>
 public interface IStagedNetwork
@@ -50,7 +50,7 @@ public static class StagedTraining
             var begun = folder is not null && options.Resume && File.Exists(Path.Combine(folder, Checkpoint));
             stageBegins?.Invoke(stage.Name);
             stage.Begin?.Invoke();
-            if (!begun) stage.Change?.Invoke();
+            if (!begun) stage.Change?.Invoke(train);
             var left = options.MaxSeconds == 0 ? 0 : Math.Max(1e-3, options.MaxSeconds - (DateTime.UtcNow - started).TotalSeconds);
             var result = Trainer.Train(network, train, val, stage.Recipe, options with { RunFolder = folder, MaxSeconds = left });
             curves.AddRange(result.Curves.Select(c => c with { Epoch = c.Epoch + epochs, Step = c.Step + steps }));

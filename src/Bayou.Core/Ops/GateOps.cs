@@ -4,17 +4,28 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// A hard decision: 1 where x is above the threshold, else 0. Its gradient passes straight through (Bengio et al., arXiv 1308.3432): the value is the decision, the
-/// derivative that of x.
+/// A hard decision: 1 where x is above the threshold, else 0. With <paramref name="StraightThrough"/> the gradient passes through (Bengio et al., arXiv 1308.3432): the value is
+/// the decision, the derivative that of x; without it there is none.
 /// </summary>
-public sealed record HardGateOp(double Threshold) : Op
+public sealed record HardGateOp(double Threshold, bool StraightThrough = true) : Op
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training)
     {
         var p = x[0]!;
         var hard = p.detach().gt(Number.Of(Threshold)).to(p.dtype);
-        return p.requires_grad && is_grad_enabled() ? hard.Plus(sub(p, p.detach())) : hard;
+        return StraightThrough && p.requires_grad && is_grad_enabled() ? hard.Plus(sub(p, p.detach())) : hard;
+    }
+}
+
+/// <summary>x * mask in value, x in derivative: what writing zeros into x outside the autograd graph does. Inputs: x, mask that broadcasts to x.</summary>
+public sealed record MaskValuesOp : Op
+{
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor?[] x, bool training)
+    {
+        var masked = mul(x[0]!, x[1]!);
+        return x[0]!.requires_grad && is_grad_enabled() ? x[0]!.Plus(sub(masked, x[0]!).detach()) : masked;
     }
 }
 

@@ -80,6 +80,15 @@ public static class Ops
     /// <summary>1 where x is above the threshold, else 0; gradients pass straight through, see <see cref="HardGateOp"/>.</summary>
     public static Tensor HardGate(Tensor x, double threshold = 0.5) => Run(new HardGateOp(threshold), false, x);
 
+    /// <summary>1 where x is above the threshold, else 0, without a gradient.</summary>
+    public static Tensor Above(Tensor x, double threshold) => Run(new HardGateOp(threshold, StraightThrough: false), false, x);
+
+    /// <summary>x * mask whose gradient is that of x, see <see cref="MaskValuesOp"/>.</summary>
+    public static Tensor MaskValues(Tensor x, Tensor mask) => Run(new MaskValuesOp(), false, x, mask);
+
+    /// <summary>Attention of pictures whose tokens lie packed in one matrix, see <see cref="PackedAttentionOp"/>.</summary>
+    public static Tensor PackedAttention(Tensor qkv, Ints lengths, int heads, double scale) => Run(new PackedAttentionOp(lengths, heads, scale), false, qkv);
+
     /// <summary>Softmax over an axis.</summary>
     public static Tensor Softmax(Tensor x, long dim) => Run(new SoftmaxOp(dim), false, x);
 

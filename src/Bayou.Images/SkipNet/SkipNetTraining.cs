@@ -35,7 +35,7 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork
         if (hybrid > 0)
         {
             var rate = recipe.BaseLr * HybridRate;
-            stages.Add(new("hybrid-rl", recipe with { Epochs = hybrid, BaseLr = rate, MinLr = Math.Min(recipe.MinLr, rate), WarmupEpochs = 0 }, () => Mode = GateMode.Sampled, Sharpen));
+            stages.Add(new("hybrid-rl", recipe with { Epochs = hybrid, BaseLr = rate, MinLr = Math.Min(recipe.MinLr, rate), WarmupEpochs = 0 }, () => Mode = GateMode.Sampled, _ => Sharpen()));
         }
         return stages;
     }

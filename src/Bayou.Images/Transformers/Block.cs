@@ -36,6 +36,9 @@ public sealed class Attention : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x) => Call(x, null);
 
+    /// <summary>Attention of pictures whose tokens lie packed in one matrix [M, C]: each attends to its own <paramref name="lengths"/> rows.</summary>
+    public Tensor Packed(Tensor x, Ints lengths) => proj.call(PackedAttention(qkv.call(x), lengths, heads, scale));
+
     /// <summary>Attention with a bias on the logits, broadcastable to [N, h, T, T]; a mask of keys is [N, 1, 1, T].</summary>
     public Tensor Call(Tensor x, Tensor? bias)
     {

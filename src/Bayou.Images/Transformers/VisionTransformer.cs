@@ -58,7 +58,7 @@ public sealed record VisionTransformerConfig
 /// ViT ("An Image is Worth 16x16 Words", ICLR 2021) and DeiT ("Training data-efficient image transformers", ICML 2021). [N, C, H, W] -> logits [N, classes]; H and W may be any
 /// multiples of the patch. State-dict keys are timm's.
 /// </summary>
-public sealed class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
+public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
 {
     private readonly PatchEmbed patch_embed;
     private readonly Parameter? cls_token, dist_token;      // [1, 1, C]
@@ -92,6 +92,9 @@ public sealed class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
 
     /// <summary>What it was built from.</summary>
     public VisionTransformerConfig Config { get; }
+
+    /// <summary>The learned positions, [1, prefix + grid^2, C].</summary>
+    public Parameter Positions => pos_embed;
 
     /// <summary>The blocks in running order.</summary>
     public LayerList<Block> Blocks => blocks;

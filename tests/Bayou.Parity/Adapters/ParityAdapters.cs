@@ -38,5 +38,6 @@ public static class ParityAdapters
         new NasBench201CountsAdapter(),
         new HelpAdapter(),
         new MaplePipelineAdapter(),
+        new AViTAdapter(),
     ];
 }
