@@ -19,5 +19,6 @@ public static class ImageModels
         .. NasBench201Variants.Entries,
         .. PokeBnnVariants.Entries,
         .. AViTVariants.Entries,
+        .. MiniViTVariants.Entries,
     ];
 }

@@ -43,7 +43,9 @@ public sealed class Attention : Layer
     public Tensor Call(Tensor x, Tensor? bias)
     {
         if (x.dim() == 4) AttentionTap.Enter(new TokenLayout((int)x.shape[1], (int)x.shape[2]));
-        var parts = MultiHead.SplitFused(qkv.call(MultiHead.Flat(x)), heads);
+        var all = qkv.call(MultiHead.Flat(x));
+        LayerTap.Qkv(all);
+        var parts = MultiHead.SplitFused(all, heads);
         Func<Tensor, Tensor>? positions = att_mask is null ? null : logits => Mul(logits, Activate(att_mask, Activation.Sigmoid));
         var y = MultiHead.Attend(parts[0], parts[1], parts[2], scale, bias, positions);
         return MultiHead.Like(proj.call(MultiHead.Join(y)), x);
@@ -120,6 +122,7 @@ public sealed class Block : Layer
     {
         x = Add(x, drop_path.call(Scaled(gamma1, attn.call(norm1.call(x)))));
         x = Add(x, drop_path.call(Scaled(gamma2, mlp.call(norm2.call(x)))));
+        LayerTap.Hidden(x);
         return downsample is null ? x : downsample.call(x);
     }
 

@@ -104,7 +104,9 @@ public sealed class WindowAttention : Layer
     /// <param name="onWeights">Changes the weights after the softmax.</param>
     public Tensor Call(Tensor x, Tensor? mask, Func<Tensor, Tensor>? onLogits = null, Func<Tensor, Tensor>? onWeights = null)
     {
-        var parts = MultiHead.SplitFused(qkv.call(x), heads);
+        var all = qkv.call(x);
+        LayerTap.Qkv(all);
+        var parts = MultiHead.SplitFused(all, heads);
         var bias = PositionBias();
         Tensor y;
         if (mask is null || onLogits is not null || onWeights is not null || AttentionTap.IsActive)
@@ -171,7 +173,9 @@ public sealed class SwinBlock : Layer
     public override Tensor forward(Tensor x)
     {
         x = Add(x, drop_path.call(Attend(norm1.call(x))));
-        return Add(x, drop_path.call(mlp.call(norm2.call(x))));
+        x = Add(x, drop_path.call(mlp.call(norm2.call(x))));
+        LayerTap.Hidden(x);
+        return x;
     }
 
     private Tensor Attend(Tensor x)

@@ -39,5 +39,6 @@ public static class ParityAdapters
         new HelpAdapter(),
         new MaplePipelineAdapter(),
         new AViTAdapter(),
+        new MiniDeiTAdapter(), new MiniSwinAdapter(),
     ];
 }

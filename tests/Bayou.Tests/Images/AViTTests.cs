@@ -10,12 +10,12 @@ namespace Bayou.Tests;
 public class AViTTests
 {
     // Random weights with a wide channel 0, so that tokens halt at many depths.
-    private static AViT Net(double scale = 3, double center = 2, int depth = 5)
+    private static AViT Net(double scale = 3, double center = 2, int depth = 5, double spread = 0.7)
     {
         var net = new AViT(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = depth, Classes = 4, FanInInit = true }, new HaltingGate(scale, center));
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        net.Positions.add_(randn(net.Positions.shape) * 0.7);
+        net.Positions.add_(randn(net.Positions.shape) * spread);
         return net;
     }
 
@@ -122,10 +122,10 @@ public class AViTTests
     {
         using var scope = NewDisposeScope();
         manual_seed(5);
-        using var net = Net(scale: 10, center: 30, depth: 4);
+        using var net = Net(scale: 10, center: 30, depth: 4, spread: 0.02);
         net.HaltingShare = 1;
-        (net.PonderScale, net.PriorScale) = (0.05, 0);
-        var source = new SyntheticSource(20, size: 16);
+        (net.PonderScale, net.PriorScale) = (1, 0);
+        var source = new SyntheticSource(12, size: 16);
         net.eval();
         net.Wake(source);
         using (no_grad())
@@ -138,7 +138,7 @@ public class AViTTests
         }
         var x = randn(8, 3, 16, 16);
         var before = net.Removing(x).TokensKept;
-        using var result = StagedTraining.Train(net, source, null, Recipe.Short(3, batch: 8, lr: 3e-3) with { EmaDecay = 0 });
+        using var result = StagedTraining.Train(net, source, null, Recipe.Short(2, batch: 8, lr: 1e-2) with { EmaDecay = 0 });
         Assert.True(net.Removing(x).TokensKept < before - 0.1, $"{before} before, {net.Removing(x).TokensKept} after");
     }
 

@@ -1,0 +1,227 @@
+using Bayou.Core;
+using static Bayou.Core.Ops;
+using static TorchSharp.torch;
+
+namespace Bayou.Images;
+
+/// <summary>Shape of a Mini-Swin.</summary>
+public sealed record MiniSwinConfig
+{
+    /// <summary>Side of the picture; the stored masks are for it.</summary>
+    public int ImageSize { get; init; } = 224;
+
+    /// <summary>Side of a patch.</summary>
+    public int Patch { get; init; } = 4;
+
+    /// <summary>Width of the first stage; it doubles from stage to stage.</summary>
+    public required int Dim { get; init; }
+
+    /// <summary>Layers of every stage that run.</summary>
+    public required int[] Depths { get; init; }
+
+    /// <summary>Blocks of every stage with weights of their own: consecutive layers share one.</summary>
+    public required int[] Blocks { get; init; }
+
+    /// <summary>Heads of every stage.</summary>
+    public required int[] Heads { get; init; }
+
+    /// <summary>Side of the windows.</summary>
+    public int Window { get; init; } = 7;
+
+    /// <summary>Hidden width of the MLP over C.</summary>
+    public double MlpRatio { get; init; } = 4;
+
+    /// <summary>Bias of the fused qkv projection.</summary>
+    public bool QkvBias { get; init; } = true;
+
+    /// <summary>Whether every layer keeps layer norms of its own.</summary>
+    public bool SeparateNorms { get; init; } = true;
+
+    /// <summary>Whether every layer has a LayerNorm and a 7x7 depthwise convolution before the MLP.</summary>
+    public bool TransformMlp { get; init; } = true;
+
+    /// <summary>Whether every layer transforms its attention across the heads, before and after the softmax.</summary>
+    public bool TransformHeads { get; init; } = true;
+
+    /// <summary>Channels of the input.</summary>
+    public int InChannels { get; init; } = 3;
+
+    /// <summary>Classes of the head.</summary>
+    public int Classes { get; init; } = 1000;
+
+    /// <summary>Stochastic-depth rate of the last layer.</summary>
+    public double DropPath { get; init; }
+
+    /// <summary>Initial weights with deviation 1 / sqrt(fan-in), and head transformations that start as the identity: for narrow networks in short trainings.</summary>
+    public bool FanInInit { get; init; }
+}
+
+/// <summary>
+/// Mini-Swin (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a Swin transformer whose consecutive layers share attention and MLP weights. [N, C, H, W] -> logits [N, classes].
+/// </summary>
+public sealed class MiniSwin : Layer, IFeatureNetwork
+{
+    private readonly PatchEmbed patch_embed;
+    private readonly LayerList<MiniSwinStage> layers;
+    private readonly LayerNorm norm;
+    private readonly Linear head;
+
+    /// <summary>Builds the network with the official initialisation.</summary>
+    public MiniSwin(MiniSwinConfig config)
+    {
+        Config = config;
+        var stages = config.Depths.Length;
+        if (stages == 0 || config.Heads.Length != stages || config.Blocks.Length != stages) throw new BayouException($"Mini-Swin: {stages} depths, {config.Blocks.Length} blocks and {config.Heads.Length} heads; one of each a stage is needed");
+        if (config.Depths.Zip(config.Blocks).Any(p => p.Second <= 0 || p.First % p.Second != 0)) throw new BayouException("Mini-Swin: the blocks of a stage must divide its layers");
+        if (config.ImageSize % (config.Patch << (stages - 1)) != 0) throw new BayouException($"Mini-Swin: image size {config.ImageSize} must be a multiple of {config.Patch << (stages - 1)}");
+        var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());
+        patch_embed = new PatchEmbed(config.InChannels, config.Dim, config.Patch, normEps: 1e-5);
+        layers = new LayerList<MiniSwinStage>();
+        var (grid, first) = (config.ImageSize / config.Patch, 0);
+        for (var s = 0; s < stages; s++)
+        {
+            layers.Add(new MiniSwinStage(config, s, config.Dim << s, grid >> s, rates[first..(first + config.Depths[s])], merges: s < stages - 1));
+            first += config.Depths[s];
+        }
+        var width = config.Dim << (stages - 1);
+        norm = new LayerNorm(width);
+        head = new Linear(width, config.Classes);
+        RegisterComponents();
+        TransformerInit.Apply(this, config.FanInInit);
+        if (config.FanInInit) foreach (var block in modules().OfType<MiniSwinBlock>()) block.BeginAtIdentity();
+    }
+
+    /// <summary>What it was built from.</summary>
+    public MiniSwinConfig Config { get; }
+
+    /// <summary>[N, C, H, W] -> [N, classes]: mean over all tokens of the last stage.</summary>
+    public override Tensor forward(Tensor x)
+    {
+        x = patch_embed.call(x);
+        foreach (var layer in layers) x = layer.call(x);
+        return head.call(Mean(norm.call(x), new Ints(1, 2)));
+    }
+
+    /// <inheritdoc/>
+    public Tensor[] Features(Tensor x)
+    {
+        x = patch_embed.call(x);
+        var features = new Tensor[layers.Count];
+        for (var s = 0; s < features.Length; s++)
+        {
+            (var stage, x) = layers[s].Both(x);
+            features[s] = ToChannelsFirst(s == features.Length - 1 ? norm.call(stage) : stage);
+        }
+        return features;
+    }
+}
+
+/// <summary>Layers of one resolution, then patch merging. [N, H, W, C] -> [N, H/2, W/2, 2C], or the same in the last stage.</summary>
+public sealed class MiniSwinStage : Layer
+{
+    private readonly LayerList<MiniSwinBlock> blocks;
+    private readonly PatchMerging? downsample;
+
+    internal MiniSwinStage(MiniSwinConfig c, int stage, int dim, int grid, double[] dropPath, bool merges)
+    {
+        blocks = new LayerList<MiniSwinBlock>();
+        var share = c.Depths[stage] / c.Blocks[stage];
+        for (var b = 0; b < c.Blocks[stage]; b++) blocks.Add(new MiniSwinBlock(c, dim, grid, c.Heads[stage], b * share, dropPath[(b * share)..((b + 1) * share)]));
+        if (merges) downsample = new PatchMerging(dim);
+        RegisterComponents();
+    }
+
+    /// <inheritdoc/>
+    public override Tensor forward(Tensor x) => Both(x).Next;
+
+    /// <summary>The stage's own map and what the next stage starts from.</summary>
+    public (Tensor Stage, Tensor Next) Both(Tensor x)
+    {
+        foreach (var block in blocks) x = block.call(x);
+        return (x, downsample is null ? x : downsample.call(x));
+    }
+}
+
+/// <summary>
+/// Some Swin layers with one set of attention and MLP weights; each repeat has its own norms, head transformations and the MLP's transformation. [N, H, W, C] -> the same.
+/// As in the official network, the mask of the shifted layout is applied in every repeat, also where nothing is shifted: published weights were trained so.
+/// </summary>
+public sealed class MiniSwinBlock : Layer
+{
+    private readonly WindowAttention attn;
+    private readonly Mlp mlp;
+    private readonly Tensor? attn_mask;                         // [windows, w w, w w]
+    private readonly LayerNorm? norm1, norm2;                   // where the repeats share them
+    private readonly LayerList<LayerNorm>? norm1_list, norm2_list, local_norm_list;
+    private readonly LayerList<Linear>? proj_l, proj_w;         // across the heads
+    private readonly LayerList<Conv2d>? local_conv_list;        // depthwise 7x7
+    private readonly LayerList<DropPath> drop_path;
+    private readonly int window, shift, grid, first;
+
+    internal MiniSwinBlock(MiniSwinConfig c, int dim, int grid, int heads, int first, double[] dropPath)
+    {
+        (this.grid, this.first) = (grid, first);
+        window = Math.Min(c.Window, grid);
+        if (grid % window != 0) throw new BayouException($"Mini-Swin: a grid of {grid} x {grid} tokens cannot be cut into windows of {window}; choose an image size that fits");
+        shift = grid > window ? window / 2 : 0;
+        var repeats = dropPath.Length;
+        attn = new WindowAttention(dim, window, heads, c.QkvBias);
+        mlp = new Mlp(dim, (int)(dim * c.MlpRatio));
+        if (shift > 0) attn_mask = NewBuffer(Windows.ShiftMask(grid, grid, window, shift));
+        if (c.SeparateNorms) (norm1_list, norm2_list) = (Each(repeats, Norm), Each(repeats, Norm));
+        else (norm1, norm2) = (Norm(), Norm());
+        if (c.TransformHeads) (proj_l, proj_w) = (Each(repeats, () => new Linear(heads, heads)), Each(repeats, () => new Linear(heads, heads)));
+        if (c.TransformMlp) (local_norm_list, local_conv_list) = (Each(repeats, Norm), Each(repeats, () => new Conv2d(dim, dim, 7, padding: 3, groups: dim)));
+        drop_path = new LayerList<DropPath>([.. dropPath.Select(p => new DropPath(p))]);
+        RegisterComponents();
+
+        LayerNorm Norm() => new(dim);
+        static LayerList<T> Each<T>(int count, Func<T> make)
+            where T : Layer => new([.. Enumerable.Range(0, count).Select(_ => make())]);
+    }
+
+    /// <inheritdoc/>
+    public override Tensor forward(Tensor x)
+    {
+        for (var r = 0; r < drop_path.Count; r++) x = Repeat(x, r);
+        return x;
+    }
+
+    /// <summary>Runs as repeat r: shifted where its number in the stage is odd.</summary>
+    public Tensor Repeat(Tensor x, int r)
+    {
+        x = Add(x, drop_path[r].call(Attend((norm1 ?? norm1_list![r]).call(x), r)));
+        if (local_norm_list is not null)
+        {
+            // The stream itself becomes its norm: the official network cuts the skip connection here.
+            var y = local_norm_list[r].call(x);
+            x = Add(y, ToChannelsLast(local_conv_list![r].call(ToChannelsFirst(y))));
+        }
+        x = Add(x, drop_path[r].call(mlp.call((norm2 ?? norm2_list![r]).call(x))));
+        LayerTap.Hidden(x);
+        return x;
+    }
+
+    private Tensor Attend(Tensor x, int r)
+    {
+        var (rows, columns) = ((int)x.shape[1], (int)x.shape[2]);
+        if (rows % window + columns % window > 0)
+            throw new BayouException($"Mini-Swin: a grid of {rows} x {columns} tokens cannot be cut into windows of {window}: resize the picture to {grid * 4} pixels or a multiple that fits");
+        var by = (first + r) % 2 == 1 && shift > 0 ? shift : 0;
+        AttentionTap.Enter(new TokenLayout(rows, columns, 0, window, by));
+        var mask = attn_mask is null || (rows, columns) == (grid, grid) ? attn_mask : Constant(Windows.ShiftMask(rows, columns, window, shift));
+        x = Roll(Roll(x, 1, -by), 2, -by);
+        x = attn.Call(Windows.Partition(x, window), mask, proj_l is null ? null : a => AcrossHeads(proj_l[r], a), proj_w is null ? null : a => AcrossHeads(proj_w[r], a));
+        x = Windows.Merge(x, window, rows, columns);
+        return Roll(Roll(x, 1, by), 2, by);
+    }
+
+    private static Tensor AcrossHeads(Linear mixture, Tensor weights) => Permute(mixture.call(Permute(weights, 0, 2, 3, 1)), 0, 3, 1, 2);
+
+    internal void BeginAtIdentity()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        foreach (var mixture in (proj_l ?? new()).Concat(proj_w ?? new())) mixture.Weight.copy_(eye(mixture.Weight.shape[0]));
+    }
+}
