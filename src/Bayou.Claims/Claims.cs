@@ -11,6 +11,8 @@ public static class Claims
         new ConvNeXtClaim(),
         new FanClaim(),
         new VarsClaim(),
+        new RepLKNetClaim(),
+        new SLaKClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>

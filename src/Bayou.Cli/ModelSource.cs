@@ -19,7 +19,7 @@ internal sealed record ModelSource(string Name, Layer Network, Preprocessing Pre
         if (metadata.TryGetValue("bayou.model", out var trained) && trained != entry.Name) throw new BayouException($"'{weights}' holds the weights of {trained}, not of {entry.Name}");
         var labels = metadata.TryGetValue("bayou.labels", out var l) ? JsonSerializer.Deserialize<string[]>(l) ?? [] : [];
         var stored = metadata.TryGetValue("bayou.preprocessing", out var p) ? Preprocessing.FromJson(p) : null;
-        var preprocessing = size is null && channels is null && stored is not null ? stored : Preprocessing.For(size ?? stored?.Size ?? entry.InputSize, channels ?? stored?.Channels ?? 3);
+        var preprocessing = size is null && channels is null && stored is not null ? stored : Catalog.PreprocessingOf(entry, size ?? stored?.Size ?? entry.InputSize, channels ?? stored?.Channels ?? 3);
         var options = new ModelOptions(classes ?? (labels.Length > 0 ? labels.Length : 1000), preprocessing.Channels, LayerScale: metadata.ContainsKey("bayou.model") ? 1 : null, InputSize: preprocessing.Size);
         var network = entry.Create(options);
         if (weights is not null) network.Load(weights);

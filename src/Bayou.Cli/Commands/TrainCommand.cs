@@ -68,7 +68,7 @@ internal static class TrainCommand
         var side = Math.Min(report.Width?.Median ?? entry.InputSize, report.Height?.Median ?? entry.InputSize);
         var size = parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side));
         // Published weights expect the mean and deviation they were trained with.
-        var preprocessing = parsed.GetValue(model.Weights) is null ? FitRecipe.Preprocessings(splits, channels, seed)(size) : Preprocessing.For(size, channels);
+        var preprocessing = parsed.GetValue(model.Weights) is null ? FitRecipe.Preprocessings(splits, channels, seed)(size) : Catalog.PreprocessingOf(entry, size, channels);
         var recipe = change(FitRecipe.For(epochs, splits.Train.Count));
 
         progress.Stage("Training");

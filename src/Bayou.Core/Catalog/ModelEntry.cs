@@ -33,6 +33,9 @@ public sealed record ModelEntry(
 {
     /// <summary>For a family of networks: the entry of a variant, which the catalog finds as NAME:VARIANT; null when the entry is one network.</summary>
     public Func<string, ModelEntry>? Variant { get; init; }
+
+    /// <summary>Mean and deviation per colour channel that the published weights expect; null: ImageNet's.</summary>
+    public (float[] Mean, float[] Std)? Normalisation { get; init; }
 }
 
 /// <summary>A network that gives its features at every stage, for dense heads and for explanations.</summary>

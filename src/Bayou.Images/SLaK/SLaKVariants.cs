@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Train;
 
 namespace Bayou.Images;
 
@@ -26,6 +27,17 @@ public static class SLaKVariants
         Study("slak_reparam_k31", [31, 29, 27, 13, 5], false, 32_120_008, "RepLKNet's re-parameterisation in ConvNeXt: ImageNet-1K top-1 81.5 % in 120 epochs"),
         Study("slak_reparam_k51", [51, 49, 47, 13, 5], false, 38_605_768, "RepLKNet's re-parameterisation in ConvNeXt: ImageNet-1K top-1 81.3 % in 120 epochs"),
     ];
+
+    /// <summary>ImageNet-1K training: ConvNeXt's 300 epochs, 40 % sparse with SNIP densities, magnitude pruning and random growth (paper, appendix; official README).</summary>
+    /// <param name="tiny">SLaK-T exchanges half of the weights every 2,000 steps, S and B 30 % every 100.</param>
+    /// <param name="batch">Pictures in a batch.</param>
+    /// <param name="updateFreq">Batches a step.</param>
+    /// <param name="dropPath">T 0.1, S 0.4, B 0.5.</param>
+    public static Recipe ImageNet1k(bool tiny = true, int batch = 4096, int updateFreq = 1, double dropPath = 0.1) => Recipe.ConvNeXt300(batch, updateFreq, dropPath) with
+    {
+        Name = "slak-300",
+        Sparse = new SparseOptions { Sparsity = 0.4, PruneRate = tiny ? 0.5 : 0.3, UpdateEvery = tiny ? 2000 : 100 },
+    };
 
     private static ModelEntry Entry(string name, int[] depths, int width, long parameters, string figures, int[]? kernels = null, string? file = null) =>
         Make(name, depths, width, kernels ?? [51, 49, 47, 13, 5], 1.3, true, parameters, figures, file);
