@@ -47,7 +47,7 @@ public sealed class RepLKNetClaim : IClaim
             using var noGrad = no_grad();
             manual_seed(s.Channels + s.Kernel);
             using var layer = new ReparamLargeKernelConv(s.Channels, s.Kernel, s.Small);
-            for (var i = 0; i < 2; i++) layer.call(randn(2, s.Channels, 14, 14) + 0.5);
+            for (var i = 0; i < 2; i++) layer.call(rand(2, s.Channels, 14, 14));
             layer.eval();
             var x = randn(1, s.Channels, 14, 14);
             var before = layer.call(x);

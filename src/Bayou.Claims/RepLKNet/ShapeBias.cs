@@ -19,7 +19,7 @@ public static class ShapeBias
         var partner = randperm(x.shape[0], generator: new Generator(1));
         var coarse = Blur(x, sigma);
         var fine = x - coarse;
-        var answers = Answers(network, coarse + fine.index_select(0, partner));
+        var answers = Answers(network, coarse.Plus(fine.index_select(0, partner)));
         var other = y.index_select(0, partner);
         var conflict = y.ne(other);
         var (shape, texture) = (Share(answers.eq(y).logical_and(conflict)), Share(answers.eq(other).logical_and(conflict)));

@@ -51,7 +51,7 @@ public sealed class SLaKClaim : IClaim
             using var noGrad = no_grad();
             manual_seed(3);
             using var layer = new DecomposedLargeKernelConv(96, 51, 5);
-            for (var i = 0; i < 2; i++) layer.call(randn(2, 96, 28, 28) + 0.5);
+            for (var i = 0; i < 2; i++) layer.call(rand(2, 96, 28, 28));
             layer.eval();
             var x = randn(1, 96, 28, 28);
             var before = layer.call(x);
