@@ -132,16 +132,10 @@ public static unsafe class DepthwiseConv
     }
 }
 
-/// <summary>The autograd node of <see cref="DepthwiseConv"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
-internal sealed class DepthwiseConvFunction : autograd.SingleTensorFunction<DepthwiseConvFunction>
+/// <summary>The autograd node of <see cref="DepthwiseConv"/>.</summary>
+internal sealed class DepthwiseConvFunction : KernelFunction<DepthwiseConvFunction>
 {
-    // TorchSharp hands the native engine bare addresses of the gradients and forgets the objects: without a scope that holds them, their finalizers may free the
-    // gradients before the engine has read them. The last ones of each thread stay referenced until its next backward.
-    [ThreadStatic] private static List<Tensor>? returned;
-
-    public override string Name => nameof(DepthwiseConvFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (x, weight, bias, op) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2], (Conv2dOp)vars[3]);
         ctx.save_for_backward([x, weight]);
@@ -150,11 +144,10 @@ internal sealed class DepthwiseConvFunction : autograd.SingleTensorFunction<Dept
         return DepthwiseConv.Forward(x, weight, bias, op);
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var saved = ctx.get_saved_variables();
         var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
-        var (dx, dw, db) = DepthwiseConv.Backward(saved[0], saved[1], grad_output, (Conv2dOp)ctx.get_data("op"), x, weight, bias);
-        return returned = [dx!, dw!, db!, null!];
+        var (dx, dw, db) = DepthwiseConv.Backward(saved[0], saved[1], gradient, (Conv2dOp)ctx.get_data("op"), x, weight, bias);
+        return [dx, dw, db, null];
     }
 }

@@ -60,12 +60,10 @@ internal static unsafe class FusedGelu
     }
 }
 
-/// <summary>The autograd node of <see cref="FusedGelu"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
-internal sealed class FusedGeluFunction : autograd.SingleTensorFunction<FusedGeluFunction>
+/// <summary>The autograd node of <see cref="FusedGelu"/>.</summary>
+internal sealed class FusedGeluFunction : KernelFunction<FusedGeluFunction>
 {
-    public override string Name => nameof(FusedGeluFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
         var (y, slope) = FusedGelu.Forward(x, weight, bias);
@@ -74,12 +72,10 @@ internal sealed class FusedGeluFunction : autograd.SingleTensorFunction<FusedGel
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        using var noGrad = no_grad();
-        var saved = ctx.get_saved_variables();
         var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
-        var (dx, dw, db) = FusedGelu.Backward(saved[0], saved[1], saved[2], grad_output, x, weight, bias);
-        return [dx!, dw!, db!];
+        var (dx, dw, db) = FusedGelu.Backward(saved[0], saved[1], saved[2], gradient, x, weight, bias);
+        return [dx, dw, db];
     }
 }

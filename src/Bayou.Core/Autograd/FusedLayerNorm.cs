@@ -41,12 +41,10 @@ internal static unsafe class FusedLayerNorm
     private static (int Rows, int Columns) Sizes(Tensor x, Tensor weight) => (checked((int)(x.numel() / weight.numel())), (int)weight.numel());
 }
 
-/// <summary>The autograd node of <see cref="FusedLayerNorm"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
-internal sealed class FusedLayerNormFunction : autograd.SingleTensorFunction<FusedLayerNormFunction>
+/// <summary>The autograd node of <see cref="FusedLayerNorm"/>.</summary>
+internal sealed class FusedLayerNormFunction : KernelFunction<FusedLayerNormFunction>
 {
-    public override string Name => nameof(FusedLayerNormFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (x, weight, bias, eps) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor)vars[2], (double)vars[3]);
         var statistics = FusedLayerNorm.Statistics(x, weight);
@@ -55,12 +53,10 @@ internal sealed class FusedLayerNormFunction : autograd.SingleTensorFunction<Fus
         return FusedLayerNorm.Forward(x, weight, bias, eps, statistics);
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        using var noGrad = no_grad();
-        var saved = ctx.get_saved_variables();
         var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
-        var (dx, sums) = FusedLayerNorm.Backward(saved[0], saved[1], saved[2], grad_output, x);
-        return [dx!, (weight ? sums[0] : null)!, (bias ? sums[1] : null)!, null!];
+        var (dx, sums) = FusedLayerNorm.Backward(saved[0], saved[1], saved[2], gradient, x);
+        return [dx, weight ? sums[0] : null, bias ? sums[1] : null, null];
     }
 }

@@ -72,12 +72,10 @@ internal static unsafe class PatchConv
     private static Tensor Matrix(Tensor weight, PatchShape s) => (s.ChannelsLast ? weight.permute(0, 2, 3, 1) : weight).reshape(weight.shape[0], s.Length);
 }
 
-/// <summary>The autograd node of <see cref="PatchConv"/>. An exception in a backward would end the process: everything it relies on was checked before the forward.</summary>
-internal sealed class PatchConvFunction : autograd.SingleTensorFunction<PatchConvFunction>
+/// <summary>The autograd node of <see cref="PatchConv"/>.</summary>
+internal sealed class PatchConvFunction : KernelFunction<PatchConvFunction>
 {
-    public override string Name => nameof(PatchConvFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
         var (y, rows) = PatchConv.Forward(x, weight, bias);
@@ -87,12 +85,10 @@ internal sealed class PatchConvFunction : autograd.SingleTensorFunction<PatchCon
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        using var noGrad = no_grad();
-        var saved = ctx.get_saved_variables();
         var (x, weight, bias) = ((bool, bool, bool))ctx.get_data("needs");
-        var (dx, dw, db) = PatchConv.Backward((PatchShape)ctx.get_data("shape"), saved[0], saved[1], grad_output, x, weight, bias);
-        return [dx!, dw!, db!];
+        var (dx, dw, db) = PatchConv.Backward((PatchShape)ctx.get_data("shape"), saved[0], saved[1], gradient, x, weight, bias);
+        return [dx, dw, db];
     }
 }

@@ -70,12 +70,10 @@ public static unsafe class SparseConv
     }
 }
 
-/// <summary>The autograd node of <see cref="SparseConv.Apply"/>. Everything it relies on was checked before the forward: an exception in a backward would end the process.</summary>
-internal sealed unsafe class SparseConvFunction : autograd.SingleTensorFunction<SparseConvFunction>
+/// <summary>The autograd node of <see cref="SparseConv.Apply"/>.</summary>
+internal sealed unsafe class SparseConvFunction : KernelFunction<SparseConvFunction>
 {
-    public override string Name => nameof(SparseConvFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (map, weight, bias) = ((KernelMap)vars[0], ((Tensor)vars[2]).contiguous(), (Tensor?)vars[3]);
         var x = ((Tensor)vars[1]).contiguous();
@@ -84,32 +82,30 @@ internal sealed unsafe class SparseConvFunction : autograd.SingleTensorFunction<
         ctx.save_data("map", map);
         ctx.save_data("needs", (((Tensor)vars[1]).requires_grad, ((Tensor)vars[2]).requires_grad, bias?.requires_grad == true, bias?.shape ?? []));
         var y = empty([map.OutCount, cout]);
-        if (y.numel() > 0)
-            SparseGemm.Forward(map, TensorMemory.Floats(x), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias.contiguous()), TensorMemory.Floats(y), cin, cout);
+        var b = bias?.contiguous();
+        if (y.numel() > 0) SparseGemm.Forward(map, TensorMemory.Floats(x), TensorMemory.Floats(weight), b is null ? null : TensorMemory.Floats(b), TensorMemory.Floats(y), cin, cout);
+        GC.KeepAlive(b);
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var saved = ctx.get_saved_variables();
         var (x, weight, map) = (saved[0], saved[1], (KernelMap)ctx.get_data("map"));
         var (needX, needWeight, needBias, biasShape) = ((bool, bool, bool, long[]))ctx.get_data("needs");
-        var (cin, cout, dy) = ((int)weight.shape[1], (int)weight.shape[2], grad_output.contiguous());
+        var (cin, cout, dy) = ((int)weight.shape[1], (int)weight.shape[2], gradient.contiguous());
         var dx = needX ? empty(x.shape) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         if (dx is not null) SparseGemm.BackwardInput(map, TensorMemory.Floats(dy), TensorMemory.Floats(weight), TensorMemory.Floats(dx), cin, cout);
         if (dw is not null) SparseGemm.BackwardWeight(map, TensorMemory.Floats(x), TensorMemory.Floats(dy), TensorMemory.Floats(dw), cin, cout);
         var db = needBias ? dy.sum(new long[] { 0 }).reshape(biasShape) : null;
-        return [null!, dx!, dw!, db!];
+        return [null, dx, dw, db];
     }
 }
 
 /// <summary>The autograd node of <see cref="SparseConv.ApplyChannelwise"/>.</summary>
-internal sealed unsafe class ChannelwiseFunction : autograd.SingleTensorFunction<ChannelwiseFunction>
+internal sealed unsafe class ChannelwiseFunction : KernelFunction<ChannelwiseFunction>
 {
-    public override string Name => nameof(ChannelwiseFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (map, x, weight) = ((KernelMap)vars[0], ((Tensor)vars[1]).contiguous(), ((Tensor)vars[2]).contiguous());
         ctx.save_for_backward([x, weight]);
@@ -120,16 +116,15 @@ internal sealed unsafe class ChannelwiseFunction : autograd.SingleTensorFunction
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var saved = ctx.get_saved_variables();
-        var (x, weight, map, dy) = (saved[0], saved[1], (KernelMap)ctx.get_data("map"), grad_output.contiguous());
+        var (x, weight, map, dy) = (saved[0], saved[1], (KernelMap)ctx.get_data("map"), gradient.contiguous());
         var (needX, needWeight) = ((bool, bool))ctx.get_data("needs");
         var channels = (int)x.shape[1];
         var dx = needX ? empty(x.shape) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         if (dx is not null) SparsePoolKernel.Channelwise(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(weight), TensorMemory.Floats(dx), channels);
         if (dw is not null) SparsePoolKernel.ChannelwiseWeight(map, TensorMemory.Floats(x), TensorMemory.Floats(dy), TensorMemory.Floats(dw), channels);
-        return [null!, dx!, dw!];
+        return [null, dx, dw];
     }
 }

@@ -31,11 +31,9 @@ public static class SparsePool
 }
 
 /// <summary>The autograd node of <see cref="SparsePool"/>.</summary>
-internal sealed unsafe class SparsePoolFunction : autograd.SingleTensorFunction<SparsePoolFunction>
+internal sealed unsafe class SparsePoolFunction : KernelFunction<SparsePoolFunction>
 {
-    public override string Name => nameof(SparsePoolFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (map, x, kind) = ((KernelMap)vars[0], ((Tensor)vars[1]).contiguous(), (PoolKind)vars[2]);
         var channels = (int)x.shape[1];
@@ -54,12 +52,13 @@ internal sealed unsafe class SparsePoolFunction : autograd.SingleTensorFunction<
         }
         ctx.save_data("map", map);
         ctx.save_data("kind", kind);
+        GC.KeepAlive(x);
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var (map, dy, channels) = ((KernelMap)ctx.get_data("map"), grad_output.contiguous(), (int)grad_output.shape[1]);
+        var (map, dy, channels) = ((KernelMap)ctx.get_data("map"), gradient.contiguous(), (int)gradient.shape[1]);
         var dx = empty([map.InCount, channels]);
         if ((PoolKind)ctx.get_data("kind") == PoolKind.Max)
         {
@@ -69,6 +68,6 @@ internal sealed unsafe class SparsePoolFunction : autograd.SingleTensorFunction<
         {
             fixed (float* s = (float[]?)ctx.get_data("shares")) SparsePoolKernel.Sum(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(dx), channels, s, null);
         }
-        return [null!, dx, null!];
+        return [null, dx, null];
     }
 }
