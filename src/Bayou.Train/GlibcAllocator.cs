@@ -6,7 +6,7 @@ namespace Bayou.Train;
 /// glibc returns large freed blocks to the system at once, and the next training step pays for them again in page faults. With a higher trim and mmap
 /// threshold the process keeps them. Only Linux with glibc has the function; elsewhere nothing happens.
 /// </summary>
-internal static partial class GlibcAllocator
+public static partial class GlibcAllocator
 {
     private const int TrimThreshold = -1, MmapThreshold = -3;
     private static int tuned;
