@@ -12,47 +12,91 @@ namespace Bayou.Kernels;
 public readonly record struct AdamWStep(
     double Beta1, double Beta2, double Eps, double Keep, double StepSize, double Correction2, double GradScale, double EmaDecay);
 
-/// <summary>AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) over flat memory: one pass updates both moments, the parameter and its running average.</summary>
+/// <summary>One parameter of a step: flat memory.</summary>
+/// <param name="parameter">Parameter, updated.</param>
+/// <param name="gradient">Gradient.</param>
+/// <param name="mean">First moment, updated.</param>
+/// <param name="square">Second moment, updated.</param>
+/// <param name="average">Running average of the parameter, updated; null for none.</param>
+/// <param name="length">Elements of each.</param>
+public readonly unsafe struct AdamWPart(float* parameter, float* gradient, float* mean, float* square, float* average, long length)
+{
+    internal float* Parameter { get; } = parameter;
+
+    internal float* Gradient { get; } = gradient;
+
+    internal float* Mean { get; } = mean;
+
+    internal float* Square { get; } = square;
+
+    internal float* Average { get; } = average;
+
+    internal long Length { get; } = length;
+
+    internal AdamWPart From(long offset, long length) =>
+        new(Parameter + offset, Gradient + offset, Mean + offset, Square + offset, Average is null ? null : Average + offset, length);
+}
+
+/// <summary>
+/// AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) over flat memory: one pass updates both moments, the parameter and its running average. All parameters of a step go together, cut into
+/// pieces that the threads share: most are too small for a thread of their own.
+/// </summary>
 public static unsafe class AdamWKernel
 {
-    // Below this a second thread costs more than it saves; also the unit of work, fixed so that results never depend on the number of threads.
-    private const int Chunk = 1 << 16;
+    // Elements of a piece: fixed, so that results never depend on the number of threads.
+    private const int Piece = 1 << 14;
+    private const int UpdateCost = 16, SquaresCost = 2;
 
     /// <summary>
-    /// m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g; p = p keep - step m / (sqrt(v) / c2 + eps); average = d average + (1 - d) p.
+    /// For every part m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g g; p = p keep - step m / (sqrt(v) / c2 + eps); average = d average + (1 - d) p.
     /// </summary>
-    /// <param name="p">Parameter, n floats, updated.</param>
-    /// <param name="g">Gradient, n floats.</param>
-    /// <param name="m">First moment, updated.</param>
-    /// <param name="v">Second moment, updated.</param>
-    /// <param name="average">Running average of the parameter, updated; null for none.</param>
-    /// <param name="n">Elements.</param>
-    /// <param name="step">The numbers of this step.</param>
-    public static void Update(float* p, float* g, float* m, float* v, float* average, long n, AdamWStep step)
+    /// <param name="parts">The parameters.</param>
+    /// <param name="steps">The numbers of the step of each.</param>
+    public static void Update(AdamWPart[] parts, AdamWStep[] steps)
     {
         var isa = KernelIsa.Current;
-        var chunks = (int)((n + Chunk - 1) / Chunk);
-        if (chunks <= 1 || KernelThreads.Count == 1)
+        var pieces = Cut(parts);
+        KernelThreads.Run(pieces.Length, parts.Sum(p => p.Length) * UpdateCost, i =>
         {
-            Range(isa, p, g, m, v, average, n, step);
-            return;
-        }
-        Parallel.For(0, chunks, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i =>
-        {
-            var o = (long)i * Chunk;
-            Range(isa, p + o, g + o, m + o, v + o, average is null ? null : average + o, Math.Min(Chunk, n - o), step);
+            var (part, offset, length) = pieces[i];
+            var p = parts[part].From(offset, length);
+            Range(isa, p.Parameter, p.Gradient, p.Mean, p.Square, p.Average, length, steps[part]);
         });
     }
 
-    /// <summary>Sum of g g over n floats, accumulated in double, independent of the number of threads.</summary>
-    public static double SumOfSquares(float* g, long n)
+    /// <summary>Sum of g g over the gradients of all parts, accumulated in double, independent of the number of threads.</summary>
+    public static double SumOfSquares(AdamWPart[] parts)
+    {
+        var isa = KernelIsa.Current;
+        var pieces = Cut(parts);
+        var sums = new double[pieces.Length];
+        KernelThreads.Run(pieces.Length, parts.Sum(p => p.Length) * SquaresCost, i =>
+        {
+            var (part, offset, length) = pieces[i];
+            sums[i] = SumOfSquares(isa, parts[part].Gradient + offset, length);
+        });
+        var sum = 0.0;
+        foreach (var s in sums) sum += s;
+        return sum;
+    }
+
+    private static (int Part, long Offset, int Length)[] Cut(AdamWPart[] parts)
+    {
+        var pieces = new List<(int, long, int)>();
+        for (var i = 0; i < parts.Length; i++)
+        {
+            for (long o = 0; o < parts[i].Length; o += Piece) pieces.Add((i, o, (int)Math.Min(Piece, parts[i].Length - o)));
+        }
+        return [.. pieces];
+    }
+
+    private static double SumOfSquares(KernelIsaLevel isa, float* g, int n)
     {
         const int block = 4096;     // summed in float lanes, then added in double
-        var isa = KernelIsa.Current;
         var sum = 0.0;
-        for (long o = 0; o < n; o += block)
+        for (var o = 0; o < n; o += block)
         {
-            var count = (int)Math.Min(block, n - o);
+            var count = Math.Min(block, n - o);
             sum += isa switch
             {
                 KernelIsaLevel.Vector512 => Squares<Lanes512>(g + o, count),

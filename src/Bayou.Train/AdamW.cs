@@ -45,42 +45,40 @@ public sealed unsafe class AdamW : IDisposable
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        var sum = 0.0;
-        var gradients = new Tensor?[entries.Length];
-        for (var i = 0; i < entries.Length; i++)
+        var found = new List<Entry>(entries.Length);
+        var parts = new List<AdamWPart>(entries.Length);
+        foreach (var entry in entries)
         {
-            var gradient = entries[i].Slot.Parameter.grad;
-            if (gradient is null) continue;
+            var parameter = entry.Slot.Parameter;
+            if (parameter.grad is not { } gradient) continue;
             // The layout contract of autograd makes this a no-op; a gradient set by hand may be strided.
-            gradients[i] = gradient = gradient.is_contiguous() ? gradient : gradient.contiguous();
-            sum += AdamWKernel.SumOfSquares(TensorMemory.Floats(gradient), gradient.numel());
+            if (!gradient.is_contiguous()) gradient = gradient.contiguous();
+            found.Add(entry);
+            parts.Add(new(
+                TensorMemory.Floats(parameter), TensorMemory.Floats(gradient), TensorMemory.Floats(entry.Mean), TensorMemory.Floats(entry.Square),
+                ema is null ? null : TensorMemory.Floats(ema.AverageOf(parameter)), parameter.numel()));
         }
-        var norm = Math.Sqrt(sum);
+        var all = parts.ToArray();
+        var norm = Math.Sqrt(AdamWKernel.SumOfSquares(all));
         if (!double.IsFinite(norm)) return norm;
 
         var scale = clipNorm is > 0 ? Math.Min(1, clipNorm.Value / (norm + 1e-6)) : 1;
         var decay = ema?.NextDecay ?? 0;
-        for (var i = 0; i < entries.Length; i++)
+        AdamWKernel.Update(all, [.. found.Select(entry =>
         {
-            var entry = entries[i];
-            var parameter = entry.Slot.Parameter;
-            var average = ema is null ? null : TensorMemory.Floats(ema.AverageOf(parameter));
-            if (gradients[i] is not { } gradient)
-            {
-                if (ema is not null) ema.AverageOf(parameter).mul_(Number.Of(decay)).add_(parameter, Number.Of(1 - decay));
-                continue;
-            }
             entry.Steps++;
             var lr = learningRate * entry.Slot.LrScale;
-            AdamWKernel.Update(
-                TensorMemory.Floats(parameter), TensorMemory.Floats(gradient), TensorMemory.Floats(entry.Mean), TensorMemory.Floats(entry.Square), average, parameter.numel(),
-                new AdamWStep(
-                    beta1, beta2, eps,
-                    Keep: 1 - lr * weightDecay * entry.Slot.WeightDecay,
-                    StepSize: lr / (1 - Math.Pow(beta1, entry.Steps)),
-                    Correction2: Math.Sqrt(1 - Math.Pow(beta2, entry.Steps)),
-                    GradScale: scale,
-                    EmaDecay: decay));
+            return new AdamWStep(
+                beta1, beta2, eps,
+                Keep: 1 - lr * weightDecay * entry.Slot.WeightDecay,
+                StepSize: lr / (1 - Math.Pow(beta1, entry.Steps)),
+                Correction2: Math.Sqrt(1 - Math.Pow(beta2, entry.Steps)),
+                GradScale: scale,
+                EmaDecay: decay);
+        })]);
+        if (ema is not null && found.Count < entries.Length)
+        {
+            foreach (var entry in entries.Except(found)) ema.AverageOf(entry.Slot.Parameter).mul_(Number.Of(decay)).add_(entry.Slot.Parameter, Number.Of(1 - decay));
         }
         ema?.UpdateExcept(owned);
         return norm;
