@@ -7,6 +7,6 @@ public static class Benchmarks
     public static IReadOnlyList<IBenchmark> All { get; } =
     [
         new DepthwiseBench(),
-        new CoreBenchmark(),
+        new CoreBench(),
     ];
 }

@@ -15,7 +15,7 @@ namespace Bayou.Bench;
 /// The main job's speed: training steps and predictions of the demo's network and of ConvNeXt-T, against the same network in plain TorchSharp and ONNX Runtime; loading alone; resizing.
 /// Every step is a whole one: forward, loss, backward, AdamW. Data of the loader are drawn pixels in memory, so that no disk is measured.
 /// </summary>
-internal sealed class CoreBenchmark : IBenchmark
+internal sealed class CoreBench : IBenchmark
 {
     private static readonly ConvNeXtConfig Demo =
         new() { Depths = [1, 1, 1], Dims = [48, 96, 192], Patch = 3, InChannels = 1, Classes = 10, LayerScale = 1, FanInInit = true };
