@@ -76,6 +76,7 @@ public static class BayouCli
         root.Add(TrainCommand.Create());
         root.Add(EvalCommand.Create());
         root.Add(RobustnessCommand.Create());
+        root.Add(CompressCommand.Create());
         root.Add(ProfileCommand.Create());
         root.Add(ErfCommand.Create());
         root.Add(ExportCommand.Create());

@@ -1,11 +1,7 @@
 using System.CommandLine;
 using Bayou.Core;
-using Bayou.Data;
 using Bayou.Fit;
-using Bayou.Images;
-using Bayou.Onnx;
 using Bayou.Train;
-using TorchSharp;
 using static TorchSharp.torch;
 
 namespace Bayou.Cli;
@@ -58,45 +54,30 @@ internal static class TrainCommand
 
     private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
     {
-        progress.Stage("Data");
-        var splits = DataSplits.Open(data, new SplitOptions { Seed = seed });
-        var report = DataCheck.Run(splits, new DataCheckOptions { Cancellation = cancel, FindDuplicates = false, Progress = (done, all) => progress.Status((double)done / all, $"checking {done} of {all} pictures") });
-        foreach (var u in report.Unreadable.Take(5)) progress.Line($"  unreadable, skipped: {u.Id}: {u.Reason}");
-        splits = splits.Without(report);
         var entry = Catalog.Models.Find(name);
-        var channels = parsed.GetValue(model.Channels) ?? (report.Colour > 0 ? 3 : 1);
-        var side = Math.Min(report.Width?.Median ?? entry.InputSize, report.Height?.Median ?? entry.InputSize);
-        var size = parsed.GetValue(model.Size) ?? Math.Min(entry.InputSize, Math.Max(32, side));
-        // Published weights expect the mean and deviation they were trained with.
-        var preprocessing = parsed.GetValue(model.Weights) is null ? FitRecipe.Preprocessings(splits, channels, seed)(size) : Catalog.PreprocessingOf(entry, size, channels);
-        var recipe = change(FitRecipe.For(epochs, splits.Train.Count));
+        var job = TrainingJob.Open(parsed, model, entry, data, seed, progress, cancel);
+        var recipe = change(FitRecipe.For(epochs, job.Splits.Train.Count));
 
         progress.Stage("Training");
         manual_seed(seed);
-        using var network = entry.Create(new ModelOptions(splits.Classes.Count, channels, recipe.DropPath, recipe.LayerScale, size));
+        using var network = entry.Create(new ModelOptions(job.Splits.Classes.Count, job.Channels, recipe.DropPath, recipe.LayerScale, job.Preprocessing.Size));
         if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
-        var train = new ImageLoader(splits.Train, recipe.Batch, new LoaderOptions { Shuffle = true, Seed = seed, DropLast = true, Augmentation = FitRecipe.AugmentationOf(recipe, splits), Preprocessing = preprocessing });
-        var val = new LoaderSource(new ImageLoader(splits.Val, 100, new LoaderOptions { Preprocessing = preprocessing }));
         using var reached = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         var meter = energy is null ? null : EnergyMeter.Start(energy.Watts);
         TrainingEnergy? spent = null;
-        using var result = StagedTraining.Train(network, new LoaderSource(train), val, recipe, new TrainerOptions
+        var options = job.Options(folder, resume);
+        using var result = StagedTraining.Train(network, job.Train(recipe), job.Val, recipe, options with
         {
-            RunFolder = folder,
-            Resume = resume,
-            Seed = seed,
             Cancellation = reached.Token,
-            CheckpointEvery = 500,
-            Note = progress.Line,
             Progress = p =>
             {
                 // Counters wrap around after some minutes.
                 if (p.Step % 50 == 0) meter?.Read();
-                progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {p.Eta:h\\:mm\\:ss} left");
+                options.Progress!(p);
             },
             EpochDone = e =>
             {
-                progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}, validation {e.Val?.Top1:P2}{(e.EmaVal is { } a ? $", averaged weights {a.Top1:P2}" : "")}, {e.ImagesPerSecond:0} img/s");
+                options.EpochDone!(e);
                 if (meter is null || energy is null) return;
                 spent = TrainingEnergy.Of(meter.Read(), energy, Math.Max(e.Val?.Top1 ?? 0, e.EmaVal?.Top1 ?? 0), e.Epoch + 1);
                 progress.Line($"  {spent.Text}");
@@ -108,13 +89,10 @@ internal static class TrainCommand
         result.OrThrow().UseBest(network);
 
         progress.Stage("Test and export");
-        var test = Evaluator.Evaluate(network, new LoaderSource(new ImageLoader(splits.Test, 100, new LoaderOptions { Preprocessing = preprocessing })), cancel);
-        var metadata = OnnxClassifier.Metadata(preprocessing, splits.Classes, name);
-        network.Save(Path.Combine(folder, "model.safetensors"), metadata);
-        // The weights above stay in the form that trains; the file that ships is the merged one.
-        var (cost, sparsity) = (Cost.Of(network, 1, channels, preprocessing.Size, preprocessing.Size), result.Sparsity?.Recounted(network));
-        var graph = GraphPasses.Simplify(Capture.Trace(network.Merge(), 1, channels, preprocessing.Size, preprocessing.Size));
-        OnnxWriter.Write(graph, Path.Combine(folder, "model.onnx"), new OnnxOptions { Metadata = metadata, Description = name });
+        var test = job.Test(network);
+        // The saved weights stay in the form that trains; the file that ships is the merged one.
+        var sparsity = result.Sparsity?.Recounted(network);
+        var (cost, graph) = job.Save(network, name, folder);
         return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity, spent);
     }
 }

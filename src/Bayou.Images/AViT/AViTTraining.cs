@@ -69,19 +69,28 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
         using var batch = pictures.Epoch(0).First();
         var mode = training;
         eval();
-        // The norms see the shift too: some corrections settle it.
-        for (var i = 0; i < 8; i++)
+        // The norms see the shift too: the secant method finds how far the logit follows it.
+        var (slope, before, shift) = (Gate.Scale, 0.0, 0.0);
+        for (var i = 0; i < 12; i++)
         {
-            var (tokens, mean) = (Embed(batch.Images), 0.0);
-            foreach (var block in Blocks)
-            {
-                tokens = block.call(tokens);
-                mean += tokens.select(2, 0).mean().item<float>() / Config.Depth;
-            }
-            var logit = mean * Gate.Scale - Gate.Center;
-            if (i == 0 && logit >= FirstLogit) break;
-            Positions.select(2, 0).PlusInPlace(Number.Of((FirstLogit - logit) / Gate.Scale));
+            var logit = MeanLogit(batch.Images);
+            if (i == 0 && logit >= FirstLogit || Math.Abs(logit - FirstLogit) < 0.1) break;
+            if (i > 0 && Math.Abs(shift) > 1e-6) slope = Math.Max((logit - before) / shift, Gate.Scale / 4);
+            (before, shift) = (logit, (FirstLogit - logit) / slope);
+            Positions.select(2, 0).PlusInPlace(Number.Of(shift));
         }
         train(mode);
+    }
+
+    // Of the plain transformer: halted tokens would count as zeros.
+    private double MeanLogit(Tensor images)
+    {
+        var (tokens, mean) = (Embed(images), 0.0);
+        foreach (var block in Blocks)
+        {
+            tokens = block.call(tokens);
+            mean += tokens.select(2, 0).mean().item<float>() / Config.Depth;
+        }
+        return mean * Gate.Scale - Gate.Center;
     }
 }

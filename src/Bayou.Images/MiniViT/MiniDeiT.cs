@@ -221,16 +221,8 @@ public sealed class MiniDeiTAttention : Layer
         foreach (var module in modules())
         {
             if (module is not Conv2d conv) continue;
-            if (identity)
-            {
-                using var scope = NewDisposeScope();
-                using var noGrad = no_grad();
-                conv.Weight.copy_(eye(heads).reshape(heads, heads, 1, 1));
-            }
-            else
-            {
-                Init.TruncatedNormal(conv.Weight, std: 0.02);
-            }
+            if (identity) nn.init.dirac_(conv.Weight);
+            else Init.TruncatedNormal(conv.Weight, std: 0.02);
         }
     }
 }

@@ -162,12 +162,11 @@ public sealed class MiniSwinBlock : Layer
     {
         (this.grid, this.first) = (grid, first);
         window = Math.Min(c.Window, grid);
-        if (grid % window != 0) throw new BayouException($"Mini-Swin: a grid of {grid} x {grid} tokens cannot be cut into windows of {window}; choose an image size that fits");
         shift = grid > window ? window / 2 : 0;
         var repeats = dropPath.Length;
         attn = new WindowAttention(dim, window, heads, c.QkvBias);
         mlp = new Mlp(dim, (int)(dim * c.MlpRatio));
-        if (shift > 0) attn_mask = NewBuffer(Windows.ShiftMask(grid, grid, window, shift));
+        if (shift > 0) attn_mask = NewBuffer(Windows.ShiftMask(Up(grid), Up(grid), window, shift));
         if (c.SeparateNorms) (norm1_list, norm2_list) = (Each(repeats, Norm), Each(repeats, Norm));
         else (norm1, norm2) = (Norm(), Norm());
         if (c.TransformHeads) (proj_l, proj_w) = (Each(repeats, () => new Linear(heads, heads)), Each(repeats, () => new Linear(heads, heads)));
@@ -205,16 +204,21 @@ public sealed class MiniSwinBlock : Layer
     private Tensor Attend(Tensor x, int r)
     {
         var (rows, columns) = ((int)x.shape[1], (int)x.shape[2]);
-        if (rows % window + columns % window > 0)
-            throw new BayouException($"Mini-Swin: a grid of {rows} x {columns} tokens cannot be cut into windows of {window}: resize the picture to {grid * 4} pixels or a multiple that fits");
-        var by = (first + r) % 2 == 1 && shift > 0 ? shift : 0;
+        var (paddedRows, paddedColumns) = (Up(rows), Up(columns));
+        var padded = (rows, columns) != (paddedRows, paddedColumns);
+        if (padded) x = ToChannelsLast(Pad2d(ToChannelsFirst(x), 0, paddedColumns - columns, 0, paddedRows - rows));
+        var masked = shift > 0 && (paddedRows > window || paddedColumns > window);
+        var by = masked && (first + r) % 2 == 1 ? shift : 0;
         AttentionTap.Enter(new TokenLayout(rows, columns, 0, window, by));
-        var mask = attn_mask is null || (rows, columns) == (grid, grid) ? attn_mask : Constant(Windows.ShiftMask(rows, columns, window, shift));
+        var mask = !masked ? null : (rows, columns) == (grid, grid) ? attn_mask! : Constant(Windows.ShiftMask(paddedRows, paddedColumns, window, shift));
         x = Roll(Roll(x, 1, -by), 2, -by);
         x = attn.Call(Windows.Partition(x, window), mask, proj_l is null ? null : a => AcrossHeads(proj_l[r], a), proj_w is null ? null : a => AcrossHeads(proj_w[r], a));
-        x = Windows.Merge(x, window, rows, columns);
-        return Roll(Roll(x, 1, by), 2, by);
+        x = Windows.Merge(x, window, paddedRows, paddedColumns);
+        x = Roll(Roll(x, 1, by), 2, by);
+        return padded ? Slice(Slice(x, 1, 0, rows), 2, 0, columns) : x;
     }
+
+    private int Up(int size) => (size + window - 1) / window * window;
 
     private static Tensor AcrossHeads(Linear mixture, Tensor weights) => Permute(mixture.call(Permute(weights, 0, 2, 3, 1)), 0, 3, 1, 2);
 

@@ -18,8 +18,8 @@ public sealed record DistillationTerms(Tensor Student, Tensor Teacher, Tensor So
 /// Weight distillation (MiniViT, section 3.3, equation 12): soft labels, relations of queries, keys and values, relations of hidden states. Any network can teach; the relations need a
 /// teacher whose attention layers see the same tokens (<see cref="LayerTap"/>).
 /// </summary>
-/// <param name="teacher">The teacher, in eval mode.</param>
-public sealed class WeightDistillation(nn.Module<Tensor, Tensor> teacher)
+/// <param name="teacher">The teacher in eval mode: pictures [N, C, H, W] to logits [N, K].</param>
+public sealed class WeightDistillation(Func<Tensor, Tensor> teacher)
 {
     /// <summary>Layers of the student (from 0) whose relations count; empty: up to six, evenly spread.</summary>
     public IReadOnlyList<int> StudentLayers { get; init; } = [];
@@ -53,7 +53,7 @@ public sealed class WeightDistillation(nn.Module<Tensor, Tensor> teacher)
     {
         Tensor taught;
         using var theirs = LayerTap.Open();
-        using (no_grad()) taught = teacher.call(images);
+        using (no_grad()) taught = teacher(images);
         theirs.Stop();
         using var ours = LayerTap.Open();
         var logits = student.call(images);

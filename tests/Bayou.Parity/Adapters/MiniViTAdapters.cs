@@ -167,7 +167,7 @@ public sealed class MiniSwinAdapter : IParityAdapter
         model.train();
         var distill = c.Config.GetProperty("distill");
         var weights = distill.GetProperty("weights");
-        var loss = new WeightDistillation(teacher)
+        var loss = new WeightDistillation(teacher.call)
         {
             StudentLayers = distill.Ints("student_layers", []),
             TeacherLayers = distill.Ints("teacher_layers", []),
