@@ -23,7 +23,7 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
     /// <summary>Part of the epochs with halting; before them the plain transformer is trained.</summary>
     public double HaltingShare { get; set; } = 0.5;
 
-    /// <summary>Halting logit, mean over the tokens and layers of the plain transformer, at which the halting stage begins: h = 0.018, so that almost all tokens run through almost all layers.</summary>
+    /// <summary>Log-odds of the mean halting probability with which the halting stage begins: 0.018, so that almost all tokens run through almost all layers.</summary>
     public const double FirstLogit = -4;
 
     /// <inheritdoc/>
@@ -59,7 +59,7 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
     }
 
     /// <summary>
-    /// Moves channel 0 of the position table so that the mean halting logit of some pictures is <see cref="FirstLogit"/>, if it is lower: gates far below zero pass no gradient and
+    /// Moves channel 0 of the position table so that some pictures' mean halting probability has the log-odds <see cref="FirstLogit"/>, if it is lower: gates far below zero pass no gradient and
     /// would never wake (the published constants suit published DeiT weights). The residual stream carries the shift through all layers, and it is saved with the weights.
     /// </summary>
     public void Wake(IBatchSource pictures)
@@ -73,7 +73,7 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
         var (slope, before, shift) = (Gate.Scale, 0.0, 0.0);
         for (var i = 0; i < 12; i++)
         {
-            var logit = MeanLogit(batch.Images);
+            var logit = FirstHalting(batch.Images);
             if (i == 0 && logit >= FirstLogit || Math.Abs(logit - FirstLogit) < 0.1) break;
             if (i > 0 && Math.Abs(shift) > 1e-6) slope = Math.Max((logit - before) / shift, Gate.Scale / 4);
             (before, shift) = (logit, (FirstLogit - logit) / slope);
@@ -82,15 +82,15 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
         train(mode);
     }
 
-    // Of the plain transformer: halted tokens would count as zeros.
-    private double MeanLogit(Tensor images)
+    // Log-odds of the mean halting probability in the plain transformer: halted tokens would count as zeros. In double precision, for gates far below zero.
+    private double FirstHalting(Tensor images)
     {
         var (tokens, mean) = (Embed(images), 0.0);
         foreach (var block in Blocks)
         {
             tokens = block.call(tokens);
-            mean += tokens.select(2, 0).mean().item<float>() / Config.Depth;
+            mean += tokens.select(2, 0).to(float64).mul(Number.Of(Gate.Scale)).sub(Number.Of(Gate.Center)).sigmoid().mean().item<double>() / Config.Depth;
         }
-        return mean * Gate.Scale - Gate.Center;
+        return Math.Log(mean / (1 - mean));
     }
 }
