@@ -118,13 +118,11 @@ public class AViTTests
     }
 
     [Fact]
-    public void Dead_gates_are_woken_and_a_dear_ponder_cost_makes_tokens_halt()
+    public void Dead_gates_are_woken_and_the_ponder_cost_pushes_them_up()
     {
         using var scope = NewDisposeScope();
         manual_seed(5);
         using var net = Net(scale: 10, center: 30, depth: 4, spread: 0.02);
-        net.HaltingShare = 1;
-        (net.PonderScale, net.PriorScale) = (1, 0);
         var source = new SyntheticSource(12, size: 16);
         net.eval();
         net.Wake(source);
@@ -136,10 +134,24 @@ public class AViTTests
             var logit = Math.Log(mean / (1 - mean));
             Assert.Equal(AViT.FirstLogit, logit, 0.8);
         }
-        var x = randn(8, 3, 16, 16);
-        var before = net.Removing(x).TokensKept;
-        using var result = StagedTraining.Train(net, source, null, Recipe.Short(2, batch: 8, lr: 1e-2) with { EmaDecay = 0 });
-        Assert.True(net.Removing(x).TokensKept < before - 0.1, $"{before} before, {net.Removing(x).TokensKept} after");
+        // A dear ponder cost pushes every halting probability up.
+        net.train();
+        HaltingLoss.Ponder(net.Masked(randn(4, 3, 16, 16)).Ponder).backward();
+        Assert.True(net.Positions.grad!.select(2, 0).sum().item<float>() < 0);
+    }
+
+    [Fact]
+    public void The_stages_share_the_epochs()
+    {
+        using var net = Net();
+        var stages = net.Stages(Recipe.Short(5));
+        Assert.Equal([("dense", 3), ("halting", 2)], stages.Select(s => (s.Name, s.Recipe.Epochs)));
+        stages[0].Begin!();
+        Assert.False(net.Halts);
+        stages[1].Begin!();
+        Assert.True(net.Halts);
+        net.HaltingShare = 1.5;
+        Assert.Throws<BayouException>(() => net.Stages(Recipe.Short(5)));
     }
 
     [Fact]
