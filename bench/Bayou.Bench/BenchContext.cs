@@ -30,6 +30,12 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     /// <summary>Least time a set of competitors is measured for, in seconds.</summary>
     public double Seconds { get; set; } = 1;
 
+    /// <summary>Part of the names of the rows that are wanted; empty: all.</summary>
+    public string Only { get; set; } = "";
+
+    /// <summary>Whether rows of this name are wanted: benchmarks ask before they measure.</summary>
+    public bool Wants(string name) => name.Contains(Only, StringComparison.OrdinalIgnoreCase);
+
     /// <summary>Median milliseconds of every competitor. Each runs once unmeasured; then they take turns until the time is over and each has run at least <paramref name="least"/> times.</summary>
     /// <param name="least">Fewest measured runs of each. A competitor more than twenty times slower than the fastest gets a third of the turns.</param>
     /// <param name="competitors">What to time.</param>

@@ -10,6 +10,7 @@ using TorchSharp;
 var name = new Argument<string?>("NAME") { Description = "a benchmark; without it they are listed", Arity = ArgumentArity.ZeroOrOne };
 var json = new Option<bool>("--json") { Description = "print one JSON object on standard output; everything else goes to standard error" };
 var threads = new Option<int>("--threads") { Description = "threads of ours and of the peers; 0: all cores", DefaultValueFactory = _ => 0 };
+var only = new Option<string>("--only") { Description = "only rows whose name contains this; marks about others are left out", DefaultValueFactory = _ => "" };
 var seed = new Option<int>("--seed") { Description = "seed of drawn shapes and data", DefaultValueFactory = _ => 0 };
 var root = new RootCommand("""
     Side-by-side speed tables: ours, what you would use otherwise, and the machine's measured limit, in one run (medians; competitors take turns).
@@ -20,7 +21,7 @@ var root = new RootCommand("""
       bayou bench depthwise --json > depthwise.json
     """)
 {
-    name, json, threads, seed,
+    name, json, threads, seed, only,
 };
 root.SetAction(parsed =>
 {
@@ -37,6 +38,7 @@ root.SetAction(parsed =>
     torch.manual_seed(parsed.GetValue(seed));
     var context = new BenchContext(count, parsed.GetValue(seed), row => Console.Error.WriteLine(
         $"  {row.Name} {row.Case}: {row.OursMs:0.###} ms{string.Concat(row.Peers.Select(p => $", {p.Key} {p.Value:0.###}"))}{(row.RatioBestPeer is { } r ? $"; {r:0.00}x the best peer" : "")}"));
+    context.Only = parsed.GetValue(only) ?? "";
     Console.Error.WriteLine($"{Machine.Here.Cpu}, {count} threads, seed {parsed.GetValue(seed)}");
     benchmark.Run(context);
     if (parsed.GetValue(json))

@@ -22,7 +22,7 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
             var rows = tall && y + 4 <= to ? 4 : Math.Min(2, to - y);
             for (var x = 0; x < output.Width;)
             {
-                var columns = Columns(output.Width - x, rows == 4 || T.Count < 16);
+                var columns = Columns(output.Width - x, rows == 4);
                 // Kernel columns that meet the picture from at least one column of the tile.
                 int left = Math.Max(0, offsetX - x - (columns - 1)), width = Math.Max(0, Math.Min(kernel.Width, input.Width + offsetX - x) - left);
                 if (rows == 4) Tall(y, x, columns, left, width);
@@ -33,10 +33,12 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
         }
     }
 
-    // The width that leaves least over.
-    private static int Columns(int left, bool narrow)
+    // The width that leaves least over. A kernel wider than the map meets it from every column, but each tile also sees as many columns of padding as it is wide: narrow tiles then.
+    private int Columns(int left, bool tall)
     {
-        if (narrow) return left <= 4 || left is 7 or 8 or 14 or 16 ? 4 : 6;
+        if (tall && kernel.Width >= input.Width) return 4;
+        if (tall || T.Count < 16) return left <= 4 || left is 7 or 8 or 14 or 16 ? 4 : 6;
+        if (kernel.Width >= input.Width + 4) return left <= 4 || left is 8 or 14 or 16 ? 4 : 6;
         return left switch { <= 4 => 4, <= 6 or 10 or 12 or 14 or 18 or 20 => 6, _ => 8 };
     }
 

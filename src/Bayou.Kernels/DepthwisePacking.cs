@@ -19,8 +19,8 @@ internal static unsafe class DepthwisePacking
         /// <summary>Floats.</summary>
         public int Length => checked(height * Row);
 
-        /// <summary>Where the column lies in a row.</summary>
-        public int Column(int x) => (x % strideW * segment + DepthwiseTuning.Margin + x / strideW) * lanes;
+        /// <summary>Where a pixel lies.</summary>
+        public int At(int y, int x) => y * Row + (strideW == 1 ? DepthwiseTuning.Margin + x : x % strideW * segment + DepthwiseTuning.Margin + x / strideW) * lanes;
 
         /// <summary>Rows phaseY, phaseY + stride, ... and columns likewise.</summary>
         public LaneGrid View(float* plane, int phaseY, int phaseX) => new(
@@ -44,20 +44,20 @@ internal static unsafe class DepthwisePacking
         }
     }
 
-    /// <summary>Packs <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything.</summary>
-    public static void Pack<T>(float* source, DepthwisePlanes memory, int height, int width, int lanes, float* plane, Plane layout, int strideW, float* block) where T : struct, IFloatLanes<T>
+    /// <summary>Packs <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything. A turned plane has the picture's columns as rows.</summary>
+    public static void Pack<T>(float* source, DepthwisePlanes memory, int height, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
     {
         if (memory.IsPlanar(width))
         {
-            PackPlanar<T>(source, memory.Channel, height * width, width, lanes, plane, layout, strideW, block);
+            PackPlanar<T>(source, memory.Channel, height * width, width, lanes, plane, layout, turned, block);
             return;
         }
-        for (var y = 0; y < height; y++, plane += layout.Row)
+        for (var y = 0; y < height; y++)
         {
             var from = source + y * memory.Row;
             for (var x = 0; x < width; x++, from += memory.Pixel)
             {
-                var target = plane + (strideW == 1 ? (x + DepthwiseTuning.Margin) * T.Count : layout.Column(x));
+                var target = plane + (turned ? layout.At(x, y) : layout.At(y, x));
                 if (memory.Channel != 1) for (var l = 0; l < lanes; l++) target[l] = from[l * memory.Channel];
                 else if (lanes == T.Count) T.Store(target, T.Load(from));
                 else T.Store(target, T.LoadPart(from, lanes));
@@ -66,19 +66,20 @@ internal static unsafe class DepthwisePacking
     }
 
     // T.Count pixels of all channels at a time are turned around in a block, then put where they belong.
-    private static void PackPlanar<T>(float* source, long channel, int pixels, int width, int lanes, float* plane, Plane layout, int strideW, float* block) where T : struct, IFloatLanes<T>
+    private static void PackPlanar<T>(float* source, long channel, int pixels, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
     {
-        var x = 0;
+        var end = source + (lanes - 1) * channel + pixels;
+        int x = 0, y = 0;
         for (var i = 0; i < pixels; i += T.Count)
         {
             var count = Math.Min(T.Count, pixels - i);
-            Turn<T>(source + i, channel, count, lanes, block, source + (lanes - 1) * channel + pixels);
+            Turn<T>(source + i, channel, count, lanes, block, end);
             for (var j = 0; j < count; j++)
             {
-                T.Store(plane + (strideW == 1 ? (x + DepthwiseTuning.Margin) * T.Count : layout.Column(x)), T.Load(block + j * T.Count));
+                T.Store(plane + (turned ? layout.At(x, y) : layout.At(y, x)), T.Load(block + j * T.Count));
                 if (++x < width) continue;
                 x = 0;
-                plane += layout.Row;
+                y++;
             }
         }
     }

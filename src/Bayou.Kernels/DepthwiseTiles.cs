@@ -8,6 +8,9 @@ internal readonly unsafe struct LaneGrid(float* data, nint row, nint pixel, int 
     public readonly float* Data = data;
     public readonly nint Row = row, Pixel = pixel;
     public readonly int Height = height, Width = width;
+
+    /// <summary>Rows and columns exchanged.</summary>
+    public LaneGrid Turned => new(Data, Pixel, Row, Width, Height);
 }
 
 /// <summary>

@@ -8,6 +8,7 @@ internal sealed unsafe class DepthwiseWork
 {
     private readonly DepthwiseShape s;
     private readonly int widest, blocks, rowParts;
+    private readonly bool turned;
     private readonly Reach ky, kx;
     private readonly (int Y, int X)[] phases;
 
@@ -22,8 +23,10 @@ internal sealed unsafe class DepthwiseWork
         blocks = (s.C + widest - 1) / widest;
         // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
         Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
-        // Rows are dealt out only where a view of every s-th row cannot get in the way.
-        rowParts = s.StrideH > 1 ? 1 : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
+        // A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.
+        turned = widest == 16 && kx.Count >= DepthwiseTuning.TallKernel && ky.Count < DepthwiseTuning.TallKernel;
+        // Rows are dealt out only where they are rows to the tiles, and a view of every s-th row cannot get in the way.
+        rowParts = turned || s.StrideH > 1 ? 1 : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
     }
 
     /// <summary>Groups of pictures.</summary>
@@ -74,7 +77,7 @@ internal sealed unsafe class DepthwiseWork
 
     private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        var layout = new DepthwisePacking.Plane(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+        var layout = InputLayout<T>();
         var direct = Y.Channel == 1;
         var outPixels = s.OutH * s.OutW;
         using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), layout.Length, direct ? 0 : outPixels * T.Count);
@@ -86,7 +89,7 @@ internal sealed unsafe class DepthwiseWork
         if (from == to) return;
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
-            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, layout, s.StrideW, scratch.Block);
+            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, layout, turned, scratch.Block);
             var output = direct
                 ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
                 : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
@@ -95,7 +98,7 @@ internal sealed unsafe class DepthwiseWork
             {
                 Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
                 if (ty.Count == 0 || tx.Count == 0) continue;
-                new DepthwiseCorrelation<T>(layout.View(plane, y, x), KernelView<T>(weights, ty, tx), output, ty.Offset, tx.Offset, start, more, u.Lanes, scratch.Sums).Run(from, to);
+                Correlate(View(layout, plane, y, x), KernelView<T>(weights, ty, tx), output, ty.Offset, tx.Offset, start, more, u.Lanes, scratch.Sums, from, to);
                 more = true;
             }
             if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
@@ -104,8 +107,8 @@ internal sealed unsafe class DepthwiseWork
 
     private void Backward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        var gradientLayout = new DepthwisePacking.Plane(s.OutH, s.OutW, 1, 1, T.Count);
-        var inputLayout = new DepthwisePacking.Plane(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+        var gradientLayout = turned ? new DepthwisePacking.Plane(s.OutW, s.OutH, 1, 1, T.Count) : new DepthwisePacking.Plane(s.OutH, s.OutW, 1, 1, T.Count);
+        var inputLayout = InputLayout<T>();
         var direct = Dx is not { } d || d.Channel == 1;
         // The second plane holds the input gradient on its way to planar memory, then the input.
         var second = Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count);
@@ -117,19 +120,19 @@ internal sealed unsafe class DepthwiseWork
         var (from, to) = Part<T>(ky.Count, s.OutH, u.Part);
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
-            DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, s.OutH, s.OutW, u.Lanes, gradient, gradientLayout, 1, scratch.Block);
+            DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, s.OutH, s.OutW, u.Lanes, gradient, gradientLayout, turned, scratch.Block);
             if (Dx is { } dx) InputGradient<T>(scratch, gradientLayout.View(gradient, 0, 0), dx, n, u, direct);
             if (Db is not null && u.Part == 0) sum += Total<T>(gradient, gradientLayout.Length);
             if (Dw is null) continue;
             if (n == u.FirstPicture || !direct) DepthwisePacking.ClearMargins<T>(plane, inputLayout);
-            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, inputLayout, s.StrideW, scratch.Block);
+            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, inputLayout, turned, scratch.Block);
             foreach (var (y, x) in phases)
             {
                 Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
                 if (ty.Count == 0 || tx.Count == 0) continue;
-                LaneGrid input = inputLayout.View(plane, y, x), kernel = gradientLayout.View(gradient, 0, 0), output = KernelView<T>(taps, ty, tx);
-                new DepthwiseCorrelation<T>(input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums)
-                    .Run(from, Math.Min(to, ty.Count));
+                LaneGrid input = View(inputLayout, plane, y, x), kernel = gradientLayout.View(gradient, 0, 0), output = KernelView<T>(taps, ty, tx);
+                if (turned) kernel = kernel.Turned;     // it was packed turned; as a kernel it is turned once more
+                Correlate(input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums, from, Math.Min(to, ty.Count));
             }
         }
         var target = Parts is null ? null : Parts + (long)u.Chunk * s.C * (s.Taps + 1);
@@ -153,8 +156,8 @@ internal sealed unsafe class DepthwiseWork
             var output = new LaneGrid(
                 target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
                 (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
-            new DepthwiseCorrelation<T>(gradient, kernel, output, ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset, T.Create(0), false, u.Lanes, scratch.Sums)
-                .Run(first, Math.Min(last, output.Height));
+            var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
+            Correlate(gradient, kernel, output, offsetY, offsetX, T.Create(0), false, u.Lanes, scratch.Sums, first, Math.Min(last, output.Height));
         }
         if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
     }
@@ -174,6 +177,19 @@ internal sealed unsafe class DepthwiseWork
                 for (var l = 0; l < u.Lanes; l++) target[x * memory.Pixel + l * memory.Channel] = source[l];
             }
         }
+    }
+
+    private DepthwisePacking.Plane InputLayout<T>() where T : struct, IFloatLanes<T> =>
+        turned ? new(s.W, s.H, s.StrideW, s.StrideH, T.Count) : new(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+
+    private LaneGrid View(DepthwisePacking.Plane layout, float* plane, int y, int x) => turned ? layout.View(plane, x, y) : layout.View(plane, y, x);
+
+    // The input comes as it was packed; kernel and output are turned here where it was.
+    private void Correlate<T>(LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from, int to)
+        where T : struct, IFloatLanes<T>
+    {
+        if (turned) new DepthwiseCorrelation<T>(input, kernel.Turned, output.Turned, offsetX, offsetY, start, accumulate, lanes, sums).Run(0, output.Width);
+        else new DepthwiseCorrelation<T>(input, kernel, output, offsetY, offsetX, start, accumulate, lanes, sums).Run(from, to);
     }
 
     // The taps that can meet the picture, [tap][lane].

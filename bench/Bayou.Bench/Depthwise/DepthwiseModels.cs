@@ -11,11 +11,13 @@ namespace Bayou.Bench;
 /// <summary>Whole networks: prediction of RepLKNet-31B and SLaK-T for one picture of 224x224, a training step of RepLKNet-31B's first two stages.</summary>
 internal static class DepthwiseModels
 {
+    private const string Training = "model_replknet_31b_training_step";
+
     public static void Run(BenchContext context)
     {
-        Predict(context, "model_replknet_31b_forward", "replknet_31b");
-        Predict(context, "model_slak_t_forward", "slak_tiny");
-        TrainingStep(context);
+        foreach (var (name, model) in new[] { ("model_replknet_31b_forward", "replknet_31b"), ("model_slak_t_forward", "slak_tiny") })
+            if (context.Wants(name)) Predict(context, name, model);
+        if (context.Wants(Training)) TrainingStep(context);
     }
 
     // Everybody gets the merged network with every BatchNorm fused; libtorch the same ops with its own depthwise convolution.
@@ -55,11 +57,11 @@ internal static class DepthwiseModels
         var x = randn(2, 3, 224, 224);
         var last = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
         var labels = randint(0, 1000, [2L]);
-        var row = Add(context, "model_replknet_31b_training_step", "stages 1 and 2, 2x3x224x224: forward, loss, gradients",
+        var row = Add(context, Training, "stages 1 and 2, 2x3x224x224: forward, loss, gradients",
         [
             new("", () => Step(x, own: true)), new("", () => Step(last, own: true)), new("libtorch planar", () => Step(x, own: false)), new("libtorch channels-last", () => Step(last, own: false)),
         ], 4);
-        context.Mark("model_replknet_31b_training_step: libtorch in the better layout / ours", row.RatioBestPeer!.Value, 3);
+        context.Mark($"{Training}: libtorch in the better layout / ours", row.RatioBestPeer!.Value, 3);
 
         void Step(Tensor pictures, bool own)
         {

@@ -46,13 +46,20 @@ public static unsafe class DepthwiseConv
     private static bool NeedsGradient(Tensor x, Tensor weight, Tensor? bias) =>
         is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
 
-    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory;
-    // in channels-last memory, where libtorch needs no packing, the smaller kernels only on the smaller maps. 3x3 is libtorch's, with a kernel of its own for it.
+    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory.
+    // In channels-last memory, where libtorch needs no packing, small kernels wait for memory: the kernels take them only where the tensor stays in the cache.
+    // 3x3 is libtorch's, with a kernel of its own for it.
     private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
     {
-        var (k, pixels) = (Math.Max(weight[2], weight[3]), x[2] * x[3]);
-        if (stride != One) return k >= 9;
-        return k >= 9 || (k >= 5 && (planar || gradient || pixels <= (k >= 7 ? 800 : 200)));
+        var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
+        if (stride != One) return longest >= 9 && (planar || gradient || taps > 150);
+        return longest >= 5 && (planar || gradient || FasterForward(x, weight));
+    }
+
+    private static bool FasterForward(long[] x, long[] weight)
+    {
+        var (taps, elements) = (weight[2] * weight[3], x[0] * x[1] * x[2] * x[3]);
+        return taps >= 81 || (taps >= 45 && elements <= 200_000) || elements <= 80_000;
     }
 
     /// <summary>The convolution.</summary>
@@ -80,15 +87,26 @@ public static unsafe class DepthwiseConv
         var planar = IsPlanar(x);
         // The gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.
         var dy = IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
-        var dx = needX ? Empty(planar, s.N, s.C, s.H, s.W) : null;
+        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(x.shape, weight.shape);
+        var dx = needX && !byLibtorch ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         var db = needBias ? empty(weight.shape[0]) : null;
-        DepthwiseKernel.Backward(
+        if (dx is not null || dw is not null || db is not null) DepthwiseKernel.Backward(
             Planes(x, planar), TensorMemory.Floats(weight), Planes(dy, IsPlanar(dy)), dx is null ? null : Planes(dx, planar),
             dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), s);
         Keep(x, weight, gradient, dy);
         Keep(dx, dw, db, null);
-        return (dx, dw, db);
+        return (byLibtorch ? Flipped(dy, weight, s) : dx, dw, db);
+    }
+
+    private static bool IsSame(DepthwiseShape s) => s is { StrideH: 1, StrideW: 1 } && s.KH == 2 * s.PadH + 1 && s.KW == 2 * s.PadW + 1;
+
+    // The input gradient as libtorch's forward with the reversed kernel, where that is the faster forward.
+    private static Tensor Flipped(Tensor dy, Tensor weight, DepthwiseShape s)
+    {
+        using var noGrad = no_grad();
+        using var flipped = weight.flip(2, 3);
+        return nn.functional.conv2d(dy, flipped, null, [1, 1], [s.PadH, s.PadW], [1, 1], s.C);
     }
 
     // The collector may free a tensor whose last managed use is over: not while a kernel works on its memory.
