@@ -9,6 +9,7 @@ public static class Claims
     public static IReadOnlyList<IClaim> All { get; } =
     [
         new ConvNeXtClaim(),
+        new AceClaim(), new HelpClaim(), new MapleClaim(),
         new FanClaim(),
         new VarsClaim(),
         new RepLKNetClaim(),

@@ -5,6 +5,26 @@ using static TorchSharp.torch;
 
 namespace Bayou.Images;
 
+/// <summary>What PokeBNN adds to a plain binary residual network; each can be left out to see what it is worth.</summary>
+[Flags]
+public enum PokeComponents
+{
+    /// <summary>A plain binary residual network: binary convolutions, batch norm, ReLU, one shortcut a block.</summary>
+    None = 0,
+
+    /// <summary>A shortcut around every convolution.</summary>
+    LocalShortcut = 1,
+
+    /// <summary>DPReLU instead of ReLU.</summary>
+    DpRelu = 2,
+
+    /// <summary>Squeeze and excitation after every convolution.</summary>
+    SqueezeExcite = 4,
+
+    /// <summary>All of them: the published network.</summary>
+    All = 7,
+}
+
 /// <summary>The size of a PokeBNN.</summary>
 public sealed record PokeBnnConfig
 {
@@ -28,6 +48,9 @@ public sealed record PokeBnnConfig
 
     /// <summary>Fixed bound of the binarised activations: gradients pass for |x| below it (paper: an under-explored parameter worth several points).</summary>
     public double Window { get; init; } = 3;
+
+    /// <summary>Parts in use.</summary>
+    public PokeComponents Components { get; init; } = PokeComponents.All;
 
     /// <summary>Whether weights and activations are quantised at all; false gives the float network of the same shape.</summary>
     public bool Quantized { get; init; } = true;
@@ -121,10 +144,11 @@ internal sealed class PokeConv
     private readonly PokeBatchNorm bn, split;
     private readonly DpRelu act;
     private readonly int channels;
+    private readonly PokeComponents parts;
 
     public PokeConv(int inChannels, int outChannels, int kernel, int stride, PokeBnnConfig c, bool last = false)
     {
-        channels = outChannels;
+        (channels, parts) = (outChannels, c.Components);
         conv = new AqtConv(inChannels, outChannels, kernel, stride, 1, c.Quantized ? new(1, AqtCodes.HalfShift, c.Window) : new(32));
         // The block begins as its shortcut.
         bn = new PokeBatchNorm(outChannels, last ? 0 : 1);
@@ -140,9 +164,12 @@ internal sealed class PokeConv
     {
         network.register_module($"conv-{name}", conv);
         network.register_module($"bn{name}", bn);
-        network.register_module($"DPReLU_{number}", act);
-        network.register_module($"sefc1-{name}", sefc1);
-        network.register_module($"sefc2-{name}", sefc2);
+        if (parts.HasFlag(PokeComponents.DpRelu)) network.register_module($"DPReLU_{number}", act);
+        if (parts.HasFlag(PokeComponents.SqueezeExcite))
+        {
+            network.register_module($"sefc1-{name}", sefc1);
+            network.register_module($"sefc2-{name}", sefc2);
+        }
         network.register_module($"bn_split{name}", split);
     }
 
@@ -152,10 +179,14 @@ internal sealed class PokeConv
     public Tensor Apply(Tensor r, Tensor? block)
     {
         var y = bn.call(conv.call(r));
-        y = Add(y, PokeShortcut.Fit(r, channels, y, tile: false));
+        if (parts.HasFlag(PokeComponents.LocalShortcut)) y = Add(y, PokeShortcut.Fit(r, channels, y, tile: false));
         if (block is not null) y = Add(y, PokeShortcut.Fit(block, channels, y, tile: true));
-        var s = Relu(sefc1.call(Mean(r, new Ints(2, 3), keepDim: true)));
-        y = Mul(act.call(y), Activate(sefc2.call(s), Activation.Hardsigmoid));
+        y = parts.HasFlag(PokeComponents.DpRelu) ? act.call(y) : Relu(y);
+        if (parts.HasFlag(PokeComponents.SqueezeExcite))
+        {
+            var s = Relu(sefc1.call(Mean(r, new Ints(2, 3), keepDim: true)));
+            y = Mul(y, Activate(sefc2.call(s), Activation.Hardsigmoid));
+        }
         return split.call(y);
     }
 }
