@@ -28,14 +28,14 @@ public sealed class SLaKClaim : IClaim
         "one, moving masks beat fixed ones, and the pattern settles during training.";
 
     /// <inheritdoc/>
-    public string Data => "CIFAR-10 at 32 pixels: 2,000 training and 1,000 test pictures (--full: 20,000 and 5,000); the cost of kernels on random tensors";
+    public string Data => "CIFAR-10 at 32 pixels: 1,500 training and 1,000 test pictures (--full: 20,000 and 5,000); the cost of kernels on random tensors";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
     {
         Exactness(context);
         CostOfKernels(context);
-        var cifar = new SmallCifar(context, context.Pick(2000, 20_000), context.Pick(1000, 5000));
+        var cifar = new SmallCifar(context, context.Pick(1500, 20_000), context.Pick(1000, 5000));
         var recipe = Recipe.Short(context.Pick(5, 15), batch: 64, lr: 3e-3) with { EmaDecay = 0.98 };
         Kernels(context, cifar, recipe);
         Sparsity(context, cifar, recipe);
@@ -68,32 +68,32 @@ public sealed class SLaKClaim : IClaim
     private static void CostOfKernels(ClaimContext context)
     {
         int[] edges = [13, 31, 51, 61];
-        double Time(int edge, bool decomposed) => context.Measure($"time/{edge}/{decomposed}", () =>
+        Times Of(int edge) => context.Remember($"times/{edge}", () =>
         {
             using var scope = NewDisposeScope();
             using var noGrad = no_grad();
-            using Layer layer = decomposed ? Merged(new DecomposedLargeKernelConv(32, edge, 5)) : new ReparamLargeKernelConv(32, edge, null, merged: true);
-            layer.eval();
+            using var thin = new DecomposedLargeKernelConv(32, edge, 5);
+            using var dense = new ReparamLargeKernelConv(32, edge, null, merged: true);
+            thin.Merge();
             var x = randn(1, 32, 56, 56);
-            var times = Enumerable.Range(0, 12).Select(_ =>
+            var best = new[] { double.MaxValue, double.MaxValue };
+            // In turn, so that a busy moment of the machine hits both.
+            for (var i = 0; i < 60; i++)
             {
+                Layer layer = i % 2 == 0 ? thin : dense;
                 var start = Stopwatch.GetTimestamp();
                 layer.call(x).Dispose();
-                return Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-            }).Order().ToArray();
-            return times[times.Length / 2];
+                best[i % 2] = Math.Min(best[i % 2], Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+            }
+            return new Times(best[0], best[1]);
         });
-        context.Table("Forward of one kernel, 32 channels on 56x56, median ms", ["M", "Mx5 + 5xM", "MxM", "MACs saved"],
-            edges.Select(m => new[] { $"{m}", $"{Time(m, true):0.00}", $"{Time(m, false):0.00}", $"{m / 10.0:0.0}x" }));
-        context.Check("the decomposition's time grows at most linearly in M", "x", ("time at 61 / time at 13", Time(61, true) / Time(13, true)), ("61 / 13", 61.0 / 13));
-        context.Check("a 51x51 kernel costs less decomposed", "x", ("dense / decomposed", Time(51, false) / Time(51, true)), ("1", 1), atMost: false);
-
-        static DecomposedLargeKernelConv Merged(DecomposedLargeKernelConv layer)
-        {
-            layer.Merge();
-            return layer;
-        }
+        context.Table("Forward of one kernel, 32 channels on 56x56, best of 30, ms", ["M", "Mx5 + 5xM", "MxM", "MACs saved"],
+            edges.Select(m => new[] { $"{m}", $"{Of(m).Thin:0.00}", $"{Of(m).Dense:0.00}", $"{m / 10.0:0.0}x" }));
+        context.Check("the decomposition's time grows at most linearly in M", "x", ("time at 61 / time at 13", Of(61).Thin / Of(13).Thin), ("61 / 13", 61.0 / 13));
+        context.Check("a 51x51 kernel costs less decomposed", "x", ("dense / decomposed", Of(51).Dense / Of(51).Thin), ("1", 1), atMost: false);
     }
+
+    private sealed record Times(double Thin, double Dense);
 
     private static void Kernels(ClaimContext context, SmallCifar cifar, Recipe recipe)
     {
