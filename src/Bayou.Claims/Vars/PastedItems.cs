@@ -12,7 +12,7 @@ namespace Bayou.Claims;
 /// </summary>
 internal sealed class PastedItems
 {
-    private const int Side = 32, Item = 28, TrainPictures = 2000, TestPictures = 300;
+    private const int Side = 32, Item = 28, TrainPictures = 1200, TestPictures = 160;
 
     private readonly ClaimContext context;
     private readonly Func<string, Layer> network;

@@ -10,8 +10,6 @@ namespace Bayou.Claims;
 /// <summary>VARS at small scale: self-attention as its special case, robustness of an RVT with each attention, and where each looks.</summary>
 public sealed class VarsClaim : IClaim
 {
-    private static readonly string[] Attentions = ["self_att", "performer", "vars_d", "vars_sd"];
-
     /// <inheritdoc/>
     public string Name => "vars";
 
@@ -24,20 +22,22 @@ public sealed class VarsClaim : IClaim
 
     /// <inheritdoc/>
     public string Data =>
-        "CIFAR-10 at 32 pixels: 2,500 training pictures, 400 test pictures under noise, weather and digital corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000); " +
-        "for the maps: pictures made here, Fashion-MNIST items pasted on CIFAR-10 pictures, 2,000 for training and 300 for testing";
+        "CIFAR-10 at 32 pixels: 2,000 training pictures, 160 test pictures, clean and under the 15 test corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000); " +
+        "for the maps: pictures made here, Fashion-MNIST items pasted on CIFAR-10 pictures, 1,200 for training and 160 for testing";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
     {
         SpecialCase(context);
-        var cifar = new SmallCifar(context, context.Pick(2500, 20_000), context.Pick(1000, 5000));
-        var corruptions = new SmallCorruptions(context, cifar, context.Pick(400, 2000), 1, 3, 5);
-        var recipe = Recipe.Short(context.Pick(8, 15), batch: 64, lr: 2e-3) with { EmaDecay = 0.99 };
+        // Kernel attention stands between the two and needs a training more: full mode only.
+        string[] attentions = context.Pick<string[]>(["self_att", "vars_d", "vars_sd"], ["self_att", "performer", "vars_d", "vars_sd"]);
+        var cifar = new SmallCifar(context, context.Pick(2000, 20_000), context.Pick(1000, 5000));
+        var corruptions = new SmallCorruptions(context, cifar, context.Pick(160, 2000), 1, 3, 5);
+        var recipe = Recipe.Short(context.Pick(6, 15), batch: 64, lr: 2e-3) with { EmaDecay = 0.99 };
         CorruptedAccuracy Robust(string key, int seed) => corruptions.Measure(key, seed, () => cifar.Trained(key, () => Network(key), recipe, seed));
         foreach (var seed in context.Seeds)
-            foreach (var attention in Attentions) Robust(attention, seed);
-        var size = Attentions.ToDictionary(a => a, a => Cost.Of(Network(a), 1, 3, 32, 32));
+            foreach (var attention in attentions) Robust(attention, seed);
+        var size = attentions.ToDictionary(a => a, a => Cost.Of(Network(a), 1, 3, 32, 32));
         string Named(string key) => $"{key} ({size[key].Parameters / 1e3:0}k)";
         void Compare(string name, string ours, Func<CorruptedAccuracy, double> of, string unit = "% top-1") =>
             context.Compare(name, unit, (Named(ours), seed => of(Robust(ours, seed))), (Named("self_att"), seed => of(Robust("self_att", seed))));
@@ -49,13 +49,13 @@ public sealed class VarsClaim : IClaim
             Compare($"{ours}: share of the clean accuracy kept over all corruptions", ours, r => r.Retention, "%");
         }
         string Mean(Func<int, double> of) => $"{context.Seeds.Average(of):0.0}";
-        context.Table("Mean accuracy over the seeds, %", ["attention", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], Attentions.Select(a => new[]
+        context.Table("Mean accuracy over the seeds, %", ["attention", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], attentions.Select(a => new[]
         {
             a, $"{size[a].Parameters:N0}", $"{size[a].Macs / 1e6:0.0}M", Mean(s => Robust(a, s).Clean), Mean(s => Robust(a, s).Mean), Mean(s => Robust(a, s).Retention),
             Mean(s => Robust(a, s).Group(CorruptionGroup.Noise)), Mean(s => Robust(a, s).Group(CorruptionGroup.Blur)),
             Mean(s => Robust(a, s).Group(CorruptionGroup.Weather)), Mean(s => Robust(a, s).Group(CorruptionGroup.Digital)),
         }));
-        new PastedItems(context, Network, recipe with { Epochs = context.Pick(6, 12) }).Compare();
+        new PastedItems(context, Network, recipe with { Epochs = context.Pick(5, 12) }).Compare();
     }
 
     // RVT with 4 blocks of width 48 on a 7 x 7 grid of tokens.

@@ -1,0 +1,22 @@
+namespace Bayou.Bench;
+
+/// <summary>Transformers: the attention layer itself, then what systems make of it; each part is one class and one line here.</summary>
+public sealed class TransformersBench : IBenchmark
+{
+    private static readonly IReadOnlyList<Action<BenchContext>> Parts =
+    [
+        AttentionPart.Run,
+    ];
+
+    /// <inheritdoc/>
+    public string Name => "transformers";
+
+    /// <inheritdoc/>
+    public string Summary => "attention layers forward against libtorch (fused and plain) and ONNX Runtime";
+
+    /// <inheritdoc/>
+    public void Run(BenchContext context)
+    {
+        foreach (var part in Parts) part(context);
+    }
+}
