@@ -9,5 +9,6 @@ public static class Benchmarks
         new DepthwiseBench(),
         new CoreBench(),
         new TransformersBench(),
+        new CorruptionsBenchmark(),
     ];
 }

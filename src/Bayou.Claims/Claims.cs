@@ -14,6 +14,7 @@ public static class Claims
         new VarsClaim(),
         new RepLKNetClaim(),
         new SLaKClaim(),
+        new CorruptionsClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>

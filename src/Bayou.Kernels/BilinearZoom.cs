@@ -43,9 +43,10 @@ public static unsafe class BilinearZoom
     }
 
     /// <summary>Adds a window of a zoomed picture of four channels, rounded to float first, to sums.</summary>
-    /// <param name="source">[height, width, 4].</param>
-    /// <param name="height">Rows.</param>
-    /// <param name="width">Pixels of a row.</param>
+    /// <param name="source">Begins at the top left pixel of the part to be zoomed; four values a pixel.</param>
+    /// <param name="sourceWidth">Pixels from one row to the next, at least <paramref name="width"/>.</param>
+    /// <param name="height">Rows of the part.</param>
+    /// <param name="width">Pixels of a row of the part.</param>
     /// <param name="factor">Zoom, above 0.</param>
     /// <param name="top">First row wanted of the zoomed picture.</param>
     /// <param name="left">First column wanted.</param>
@@ -55,10 +56,12 @@ public static unsafe class BilinearZoom
     /// <param name="columns">Columns wanted.</param>
     /// <exception cref="ArgumentException">Sizes that do not fit together.</exception>
     public static void AddWindow4(
-        ReadOnlySpan<double> source, int height, int width, double factor, int top, int left, Span<float> sums, int sumWidth, int rows, int columns)
+        ReadOnlySpan<double> source, int sourceWidth, int height, int width, double factor, int top, int left, Span<float> sums, int sumWidth, int rows, int columns)
     {
-        Check(source.Length, sums.Length, 4, height, width, factor, top, left, rows, sumWidth);
-        Check(source.Length, rows * columns * 4, 4, height, width, factor, top, left, rows, columns);
+        var reach = ((long)(height - 1) * sourceWidth + width) * 4;
+        if (sourceWidth < width || source.Length < reach || sumWidth < columns || sums.Length < (long)rows * sumWidth * 4)
+            throw new ArgumentException($"{source.Length} values with rows of {sourceWidth} pixels hold no {height}x{width}x4, or {sums.Length} sums no {rows}x{sumWidth}x4.");
+        Check((int)Math.Min(int.MaxValue, (long)height * width * 4), rows * columns * 4, 4, height, width, factor, top, left, rows, columns);
         var along = new Axis(width, Length(width, factor), left, columns);
         var down = new Axis(height, Length(height, factor), top, rows);
         var rented = ArrayPool<double>.Shared.Rent(width * 8);
@@ -69,7 +72,7 @@ public static unsafe class BilinearZoom
             var lowerWeighted = weighted + width * 4;
             for (var y = 0; y < rows; y++)
             {
-                double* upper = from + (long)down.First[y] * width * 4, lower = from + (long)down.Second[y] * width * 4;
+                double* upper = from + (long)down.First[y] * sourceWidth * 4, lower = from + (long)down.Second[y] * sourceWidth * 4;
                 Vector256<double> w0 = Vector256.Create(down.Weight0[y]), w1 = Vector256.Create(down.Weight1[y]);
                 for (var i = 0; i < width * 4; i += 4)
                 {

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
@@ -24,8 +25,11 @@ internal static unsafe class JpegDct
         var v = stackalloc int[64];
         for (var y = 0; y < 8; y++)
         {
-            for (var x = 0; x < 8; x++) v[x * 8 + y] = block[y * stride + x] - 128;
+            var bytes = Vector128.CreateScalar(*(ulong*)(block + (long)y * stride)).AsByte();
+            var (low, high) = Vector128.Widen(Vector128.WidenLower(bytes));
+            (Vector256.Create(low, high).AsInt32() - Vector256.Create(128)).Store(v + y * 8);
         }
+        Turn(v);
         Forward(v, last: false);        // along the rows, which lie turned
         Turn(v);
         Forward(v, last: true);
@@ -41,9 +45,12 @@ internal static unsafe class JpegDct
         Inverse(v, Fraction - Kept);
         Turn(v);
         Inverse(v, Fraction + Kept + 3);
+        Turn(v);
         for (var y = 0; y < 8; y++)
         {
-            for (var x = 0; x < 8; x++) block[y * stride + x] = (byte)Math.Clamp(v[x * 8 + y] + 128, 0, 255);
+            var row = Vector256.Min(Vector256.Max(Vector256.Load(v + y * 8) + Vector256.Create(128), Vector256<int>.Zero), Vector256.Create(255));
+            var words = Vector128.Narrow(row.GetLower().AsUInt32(), row.GetUpper().AsUInt32());
+            *(ulong*)(block + (long)y * stride) = Vector128.Narrow(words, words).AsUInt64().ToScalar();
         }
     }
 
@@ -103,9 +110,31 @@ internal static unsafe class JpegDct
 
     private static void Turn(int* v)
     {
-        for (var y = 0; y < 8; y++)
+        if (!Avx2.IsSupported)
         {
-            for (var x = y + 1; x < 8; x++) (v[y * 8 + x], v[x * 8 + y]) = (v[x * 8 + y], v[y * 8 + x]);
+            for (var y = 0; y < 8; y++)
+            {
+                for (var x = y + 1; x < 8; x++) (v[y * 8 + x], v[x * 8 + y]) = (v[x * 8 + y], v[y * 8 + x]);
+            }
+            return;
+        }
+        // Pairs of rows, then pairs of pairs, then the two halves.
+        for (var half = 0; half < 2; half++)
+        {
+            var p = v + half * 32;
+            Vector256<int> a = Vector256.Load(p), b = Vector256.Load(p + 8), c = Vector256.Load(p + 16), d = Vector256.Load(p + 24);
+            Vector256<long> ab = Avx2.UnpackLow(a, b).AsInt64(), abHigh = Avx2.UnpackHigh(a, b).AsInt64();
+            Vector256<long> cd = Avx2.UnpackLow(c, d).AsInt64(), cdHigh = Avx2.UnpackHigh(c, d).AsInt64();
+            Avx2.UnpackLow(ab, cd).AsInt32().Store(p);
+            Avx2.UnpackHigh(ab, cd).AsInt32().Store(p + 8);
+            Avx2.UnpackLow(abHigh, cdHigh).AsInt32().Store(p + 16);
+            Avx2.UnpackHigh(abHigh, cdHigh).AsInt32().Store(p + 24);
+        }
+        for (var i = 0; i < 32; i += 8)
+        {
+            Vector256<int> upper = Vector256.Load(v + i), lower = Vector256.Load(v + 32 + i);
+            Vector256.Create(upper.GetLower(), lower.GetLower()).Store(v + i);
+            Vector256.Create(upper.GetUpper(), lower.GetUpper()).Store(v + 32 + i);
         }
     }
 }

@@ -92,23 +92,20 @@ internal static class BlurCorruptions
         var step = 1 + c[0] - 1;        // numpy's arange multiplies the difference of its first two values, which is not quite c[0]
         int channels = x.Channels, pixels = x.Width * x.Height;
         using var sumScratch = new Scratch<float>(pixels * 4);
-        using var cropScratch = new Scratch<double>(pixels * 4);
+        using var imageScratch = new Scratch<double>(pixels * 4);
+        var image = imageScratch.Span;
+        image.Clear();
+        for (var i = 0; i < pixels; i++)
+        {
+            for (var k = 0; k < channels; k++) image[i * 4 + k] = (float)Unit[x.Pixels[i * channels + k]];
+        }
         var sums = sumScratch.Span;
         sums.Clear();
         for (var i = 0; i < count; i++)
         {
             var zoom = new ClippedZoom(x.Height, x.Width, 1 + i * step, centred: set != CorruptionSet.AnySize);
-            var crop = cropScratch.Span;
-            for (var y = 0; y < zoom.CropHeight; y++)
-            {
-                var from = ((zoom.CropTop + y) * x.Width + zoom.CropLeft) * channels;
-                var to = y * zoom.CropWidth * 4;
-                for (var column = 0; column < zoom.CropWidth; column++, from += channels, to += 4)
-                {
-                    for (var k = 0; k < 4; k++) crop[to + k] = k < channels ? (float)Unit[x.Pixels[from + k]] : 0;
-                }
-            }
-            BilinearZoom.AddWindow4(crop, zoom.CropHeight, zoom.CropWidth, zoom.Factor, zoom.Top, zoom.Left, sums, x.Width, zoom.Rows, zoom.Columns);
+            var part = image[((zoom.CropTop * x.Width + zoom.CropLeft) * 4)..];
+            BilinearZoom.AddWindow4(part, x.Width, zoom.CropHeight, zoom.CropWidth, zoom.Factor, zoom.Top, zoom.Left, sums, x.Width, zoom.Rows, zoom.Columns);
         }
         for (var i = 0; i < pixels; i++)
         {

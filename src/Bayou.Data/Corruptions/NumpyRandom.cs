@@ -1,3 +1,4 @@
+using System.Runtime.Intrinsics;
 using Bayou.Core;
 
 namespace Bayou.Data;
@@ -10,10 +11,11 @@ namespace Bayou.Data;
 public sealed class NumpyRandom
 {
     private const int StateLength = 624, Shift = 397;
+    private const uint Upper = 0x80000000, Lower = 0x7fffffff, Matrix = 0x9908b0df;
 
     private static readonly double[] logFactorials = LogFactorials(1024);
 
-    private readonly uint[] state = new uint[StateLength];
+    private readonly uint[] state = new uint[StateLength], output = new uint[StateLength];
     private int next = StateLength;
     private double spare;
     private bool hasSpare;
@@ -29,11 +31,7 @@ public sealed class NumpyRandom
     public uint NextBits()
     {
         if (next == StateLength) Refill();
-        var y = state[next++];
-        y ^= y >> 11;
-        y ^= (y << 7) & 0x9d2c5680u;
-        y ^= (y << 15) & 0xefc60000u;
-        return y ^ (y >> 18);
+        return output[next++];
     }
 
     /// <summary>Uniform in [0, 1), 53 bits: <c>random_sample</c>.</summary>
@@ -102,7 +100,6 @@ public sealed class NumpyRandom
     // W. Hörmann, "The transformed rejection method for generating Poisson random variables" (1993), algorithm PTRS.
     private int Transformed(double rate)
     {
-        var logRate = Math.Log(rate);
         var b = 0.931 + 2.53 * Math.Sqrt(rate);
         var a = -0.059 + 0.02483 * b;
         var inverseAlpha = 1.1239 + 1.1328 / (b - 3.4);
@@ -115,7 +112,7 @@ public sealed class NumpyRandom
             var k = Math.Floor((2 * a / distance + b) * u + rate + 0.43);
             if (distance >= 0.07 && v <= limit) return (int)k;
             if (k < 0 || (distance < 0.013 && v > distance)) continue;
-            if (Math.Log(v) + Math.Log(inverseAlpha) - Math.Log(a / (distance * distance) + b) <= -rate + k * logRate - LogFactorial(k)) return (int)k;
+            if (Math.Log(v) + Math.Log(inverseAlpha) - Math.Log(a / (distance * distance) + b) <= -rate + k * Math.Log(rate) - LogFactorial(k)) return (int)k;
         }
     }
 
@@ -134,14 +131,37 @@ public sealed class NumpyRandom
         return values;
     }
 
+    // The next 624 numbers at once. A new word depends on words at least 227 away, so that eight can be made together.
     private void Refill()
     {
-        for (var i = 0; i < StateLength; i++)
+        Twist(0, StateLength - Shift, Shift);
+        Twist(StateLength - Shift, StateLength - 1, Shift - StateLength);
+        var y = (state[StateLength - 1] & Upper) | (state[0] & Lower);
+        state[StateLength - 1] = state[Shift - 1] ^ (y >> 1) ^ ((0u - (y & 1)) & Matrix);
+        for (var i = 0; i < StateLength; i += Vector256<uint>.Count)
         {
-            var y = (state[i] & 0x80000000u) | (state[i + 1 < StateLength ? i + 1 : 0] & 0x7fffffffu);
-            var far = i + Shift < StateLength ? i + Shift : i + Shift - StateLength;
-            state[i] = state[far] ^ (y >> 1) ^ ((0u - (y & 1)) & 0x9908b0dfu);
+            var word = Vector256.LoadUnsafe(ref state[i]);
+            word ^= word >>> 11;
+            word ^= (word << 7) & Vector256.Create(0x9d2c5680u);
+            word ^= (word << 15) & Vector256.Create(0xefc60000u);
+            (word ^ (word >>> 18)).StoreUnsafe(ref output[i]);
         }
         next = 0;
+    }
+
+    private void Twist(int from, int to, int far)
+    {
+        var i = from;
+        for (; i <= to - Vector256<uint>.Count; i += Vector256<uint>.Count)
+        {
+            var y = (Vector256.LoadUnsafe(ref state[i]) & Vector256.Create(Upper)) | (Vector256.LoadUnsafe(ref state[i + 1]) & Vector256.Create(Lower));
+            var odd = Vector256<uint>.Zero - (y & Vector256<uint>.One);
+            (Vector256.LoadUnsafe(ref state[i + far]) ^ (y >>> 1) ^ (odd & Vector256.Create(Matrix))).StoreUnsafe(ref state[i]);
+        }
+        for (; i < to; i++)
+        {
+            var y = (state[i] & Upper) | (state[i + 1] & Lower);
+            state[i] = state[i + far] ^ (y >> 1) ^ ((0u - (y & 1)) & Matrix);
+        }
     }
 }

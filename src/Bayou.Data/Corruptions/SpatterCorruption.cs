@@ -53,13 +53,9 @@ internal static class SpatterCorruption
         });
         Equalise(near);
         var embossed = new byte[near.Length];
-        ReadOnlyMemory<int> emboss = new[] { -2, -1, 0, -1, 1, 1, 0, 1, 2 };
-        Window(height, width, (at, i) =>
-        {
-            var sum = 0;
-            for (var k = 0; k < 9; k++) sum += emboss.Span[k] * near[at[k]];
-            embossed[i] = (byte)Math.Clamp(sum, 0, 255);
-        });
+        // [-2 -1 0; -1 1 1; 0 1 2]: light from the lower right.
+        Window(height, width, (at, i) => embossed[i] = (byte)Math.Clamp(
+            near[at[4]] + near[at[5]] + near[at[7]] + 2 * near[at[8]] - 2 * near[at[0]] - near[at[1]] - near[at[3]], 0, 255));
         var light = new float[near.Length];
         Window(height, width, (at, i) =>
         {
@@ -78,11 +74,14 @@ internal static class SpatterCorruption
         Span<int> at = stackalloc int[9];
         for (var y = 0; y < height; y++)
         {
+            int above = FilterBorder.Reflect101.Index(y - 1, height) * width, row = y * width, below = FilterBorder.Reflect101.Index(y + 1, height) * width;
             for (var x = 0; x < width; x++)
             {
-                for (var k = 0; k < 9; k++)
-                    at[k] = FilterBorder.Reflect101.Index(y + k / 3 - 1, height) * width + FilterBorder.Reflect101.Index(x + k % 3 - 1, width);
-                action(at, y * width + x);
+                int left = x > 0 ? x - 1 : FilterBorder.Reflect101.Index(-1, width), right = x + 1 < width ? x + 1 : FilterBorder.Reflect101.Index(width, width);
+                (at[0], at[1], at[2]) = (above + left, above + x, above + right);
+                (at[3], at[4], at[5]) = (row + left, row + x, row + right);
+                (at[6], at[7], at[8]) = (below + left, below + x, below + right);
+                action(at, row + x);
             }
         }
     }

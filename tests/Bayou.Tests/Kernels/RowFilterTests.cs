@@ -148,7 +148,7 @@ public sealed class RowFilterTests
         var (rows, columns) = (BilinearZoom.Length(5, 1.7), BilinearZoom.Length(6, 1.7));
         var sums = new float[rows * columns * 4];
         Array.Fill(sums, 1f);
-        BilinearZoom.AddWindow4(source, 5, 6, 1.7, 0, 0, sums, columns, rows, columns);
+        BilinearZoom.AddWindow4(source, 6, 5, 6, 1.7, 0, 0, sums, columns, rows, columns);
         for (var channel = 0; channel < 4; channel++)
         {
             var plane = source.Where((_, i) => i % 4 == channel).ToArray();
