@@ -84,8 +84,6 @@ public sealed class CorruptionsClaim : IClaim
         context.Table("Retention and mCE (no bar)", ["model", "clean top-1", "mean top-1 under the 15", "retention", "mCE relative to the small ResNet"],
             new[] { resnet, convnext }.Select(r => new[] { r.Model, Percent(r.Clean), Percent(r.MeanQuality), Percent(r.Retention), $"{r.Mce(resnet.Errors):0.0} %" }));
         AtomicFile.Write(context.Figure("corruptions-cifar10.png"), file => file.Write(RobustnessPlots.ByCorruption([resnet, convnext], 900, 400).ToPng(1)));
-        var strip = new RobustnessOptions { Corruptions = Bayou.Data.Corruptions.All };
-        AtomicFile.Write(context.Figure("corruptions-pictures.png"), file => file.Write(RobustnessStrip.Draw([], cifar.Test.Read(0), 0, 3, strip)));
         context.Note("One seed of each classifier. The four validation corruptions are listed and count neither in means nor in the mCE. Frost is blended from procedural pictures.");
     }
 

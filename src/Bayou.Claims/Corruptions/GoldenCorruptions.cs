@@ -1,6 +1,8 @@
 using System.Text.Json;
 using Bayou.Core;
 using Bayou.Data;
+using Bayou.Fit;
+using Bayou.Train;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -42,6 +44,8 @@ internal static class GoldenCorruptions
             ElasticX = golden.Doubles("elastic_u_dx"),
             ElasticY = golden.Doubles("elastic_u_dy"),
         }), Bayou.Data.Corruptions.All);
+        var strip = new RobustnessOptions { Corruptions = Bayou.Data.Corruptions.All };
+        AtomicFile.Write(context.Figure("corruptions-pictures.png"), file => file.Write(RobustnessStrip.Draw([], image, 0, 3, strip)));
     }
 
     private static void ImageNet(ClaimContext context)
