@@ -15,6 +15,7 @@ public static class Claims
         new RepLKNetClaim(),
         new SLaKClaim(),
         new CorruptionsClaim(),
+        new SkipNetClaim(), new AViTClaim(), new MiniViTClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>

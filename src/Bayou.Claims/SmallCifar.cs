@@ -43,10 +43,11 @@ public sealed class SmallCifar
     /// <param name="create">Makes the network (after the seed has been set).</param>
     /// <param name="recipe">The recipe.</param>
     /// <param name="seed">Seed of data, initialisation and training.</param>
-    public double Accuracy(string key, Func<Layer> create, Recipe recipe, int seed) => context.Measure($"{key}/seed{seed}", () =>
+    /// <param name="loss">Makes the loss of a network that learns from more than the labels; null: the network's own or the recipe's.</param>
+    public double Accuracy(string key, Func<Layer> create, Recipe recipe, int seed, Func<Layer, ITrainingLoss>? loss = null) => context.Measure($"{key}/seed{seed}", () =>
     {
         using var scope = NewDisposeScope();
-        using var network = Train(key, create, recipe, seed);
+        using var network = Train(key, create, recipe, seed, loss);
         return 100 * Evaluate(network).Top1;
     });
 
@@ -54,7 +55,7 @@ public sealed class SmallCifar
     public Layer Trained(string key, Func<Layer> create, Recipe recipe, int seed)
     {
         var path = WeightsPath(key, seed);
-        if (!File.Exists(path)) return Train(key, create, recipe, seed);
+        if (!File.Exists(path)) return Train(key, create, recipe, seed, null);
         var network = create();
         network.Load(path);
         network.eval();
@@ -79,7 +80,7 @@ public sealed class SmallCifar
 
     private string WeightsPath(string key, int seed) => Path.Combine(context.RunFolder, "weights", $"{key.Replace('/', '-')}-seed{seed}.safetensors");
 
-    private Layer Train(string key, Func<Layer> create, Recipe recipe, int seed)
+    private Layer Train(string key, Func<Layer> create, Recipe recipe, int seed, Func<Layer, ITrainingLoss>? loss)
     {
         context.Cancel.ThrowIfCancellationRequested();
         manual_seed(seed);
@@ -87,6 +88,7 @@ public sealed class SmallCifar
         using var result = StagedTraining.Train(network, TrainBatches(seed, recipe.Batch), null, recipe, new TrainerOptions
         {
             Seed = seed,
+            Loss = loss?.Invoke(network),
             Cancellation = context.Cancel,
             EvaluateEvery = recipe.Epochs,
             Progress = p => context.Status((double)p.Step / p.Steps, $"{key}, seed {seed}: {p.ImagesPerSecond:0} img/s, loss {p.Loss:0.000}"),

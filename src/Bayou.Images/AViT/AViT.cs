@@ -56,7 +56,8 @@ public sealed partial class AViT : VisionTransformer
     public override Tensor forward(Tensor x)
     {
         if (!Halts) return base.forward(x);
-        return training || Capture.IsActive || !Removes ? Masked(x).Logits : Removing(x).Logits;
+        var watched = AttentionTap.IsActive || LayerTap.IsActive;      // who looks at layers wants all tokens in their places
+        return training || watched || Capture.IsActive || !Removes ? Masked(x).Logits : Removing(x).Logits;
     }
 
     /// <summary>Runs all layers on all tokens with masks (the paper's algorithm 1): what training differentiates and what is exported.</summary>

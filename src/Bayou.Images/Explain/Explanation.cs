@@ -57,6 +57,7 @@ public static class Explainers
     [
         new AttentionExplainer(),
         new ClusterExplainer(),
+        new TokenExplainer(),
     ];
 
     /// <summary>Finds a method.</summary>

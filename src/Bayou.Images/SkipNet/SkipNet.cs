@@ -100,7 +100,7 @@ public sealed partial class SkipNet : Layer
         if (config.Gate == SkipGateKind.Recurrent) control = new RecurrentControl(config.EmbedDim, config.HiddenDim, config.ImageNet);
         fc = new Linear(channels, config.Classes);
         RegisterComponents();
-        Initialise();
+        Initialise(this);
     }
 
     /// <summary>What it was built from.</summary>
@@ -160,9 +160,9 @@ public sealed partial class SkipNet : Layer
         : Sample(probability);
 
     // Convolutions N(0, 2 / (k k out)), linear layers N(0, 2 / (out in)); biases as the framework makes them.
-    private void Initialise()
+    internal static void Initialise(Layer network)
     {
-        foreach (var module in modules())
+        foreach (var module in network.modules())
         {
             if (module is Conv2d conv) nn.init.normal_(conv.Weight, 0, Math.Sqrt(2.0 / (conv.Weight.shape[0] * conv.Weight.shape[2] * conv.Weight.shape[3])));
             if (module is Linear linear) nn.init.normal_(linear.Weight, 0, Math.Sqrt(2.0 / linear.Weight.numel()));

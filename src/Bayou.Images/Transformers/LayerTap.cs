@@ -15,6 +15,9 @@ public sealed class LayerTap : IDisposable
 
     private LayerTap() => current = this;
 
+    /// <summary>Whether a tap is open on this thread.</summary>
+    public static bool IsActive => current is not null;
+
     /// <summary>Raw outputs of the qkv layers in running order: [N, T, 3C], or [N windows, T, 3C] where windows attend separately.</summary>
     public IReadOnlyList<Tensor> Projections => projections;
 
