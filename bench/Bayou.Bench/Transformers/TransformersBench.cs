@@ -6,13 +6,14 @@ public sealed class TransformersBench : IBenchmark
     private static readonly IReadOnlyList<Action<BenchContext>> Parts =
     [
         AttentionPart.Run,
+        AdaptivePart.Run,
     ];
 
     /// <inheritdoc/>
     public string Name => "transformers";
 
     /// <inheritdoc/>
-    public string Summary => "attention layers forward against libtorch (fused and plain) and ONNX Runtime";
+    public string Summary => "attention layers forward against libtorch (fused and plain) and ONNX Runtime; A-ViT and SkipNet against their dense bases";
 
     /// <inheritdoc/>
     public void Run(BenchContext context)

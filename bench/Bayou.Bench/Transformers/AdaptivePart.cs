@@ -9,13 +9,9 @@ namespace Bayou.Bench;
 /// Networks that do less: A-ViT against its dense base beside the ideal (tokens kept), SkipNet against its base network beside the ideal (blocks kept). Weights are random, so gates are
 /// set such that some half of the work remains; the arithmetic is that of trained networks.
 /// </summary>
-internal sealed class AdaptiveBench : IBenchmark
+internal static class AdaptivePart
 {
-    public string Name => "adaptive";
-
-    public string Summary => "A-ViT against its dense base beside the tokens kept, SkipNet against its base network beside the blocks kept";
-
-    public void Run(BenchContext context)
+    public static void Run(BenchContext context)
     {
         using var noGrad = no_grad();
         manual_seed(context.Seed);
