@@ -10,6 +10,5 @@ public static class Benchmarks
         new CoreBench(),
         new TransformersBench(),
         new CorruptionsBenchmark(),
-        new AdaptiveBench(),
     ];
 }
