@@ -8,5 +8,6 @@ public static class Benchmarks
     [
         new DepthwiseBench(),
         new CoreBench(),
+        new PointsBenchmark(),
     ];
 }

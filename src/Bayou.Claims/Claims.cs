@@ -14,6 +14,8 @@ public static class Claims
         new VarsClaim(),
         new RepLKNetClaim(),
         new SLaKClaim(),
+        new SparseConvClaim(),
+        new PointOpsClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>
