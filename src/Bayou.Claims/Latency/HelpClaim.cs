@@ -24,6 +24,7 @@ public sealed class HelpClaim : IClaim
     {
         var claims = new LatencyClaims(context);
         var table = claims.Table;
+        using var published = LatencyClaims.PublishedCheckpoint is { } checkpoint ? HelpNetwork.Load(checkpoint) : null;
         var networks = context.Seeds.ToDictionary(s => s, s => claims.Help("help", table.MetaTrain, s));
         try
         {
@@ -35,6 +36,7 @@ public sealed class HelpClaim : IClaim
                 ["macs"] = _ => new MacsMethod(table.Space),
                 ["transfer"] = _ => new TransferMethod(table, table.MetaTrain),
             };
+            if (published is not null) methods["published"] = _ => new HelpMethod(table.Space, published);
             double Of(string method, string device, int seed) => claims.Score(() => methods[method](seed), method, device, Samples, seed).Metrics.Spearman;
             Func<int, double> Mean(string method) => seed => table.MetaTest.Average(d => Of(method, d, seed));
             var ours = ("HELP, own meta-training", Mean("help"));
@@ -42,14 +44,17 @@ public sealed class HelpClaim : IClaim
             context.Compare("against the ten samples alone", "mean Spearman", ours, ("additive table of 10 samples", Mean("additive")));
             context.Compare("against MACs", "mean Spearman", ours, ("MACs", Mean("macs")), paper: ("0.932 (6 devices)", "0.787"));
             context.Compare("against linear transfer, which learns nothing over devices", "mean Spearman", ours, ("linear transfer from the same 9 devices", Mean("transfer")));
+            if (published is not null)
+                foreach (var device in (string[])["gold_6226", "titan_rtx_256"])
+                    context.Check($"the published checkpoint, adapted here to {device}", "Spearman", ($"mean of {context.Seeds.Length} draws of 10 samples", context.Seeds.Average(s => Of("published", device, s))), ("0.97", 0.97), atMost: false);
             context.Table($"Spearman with {Samples} samples by device, mean of {context.Seeds.Length} draws (HELP needs 10 reference measurements more)",
-                ["device", "MACs", "additive", "HELP unadapted", "HELP here", "linear transfer", "HELP published"],
+                ["device", "MACs", "additive", "HELP unadapted", "HELP here", "published checkpoint", "linear transfer", "HELP as published"],
                 table.MetaTest.Select(d => new[]
                 {
-                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), F("transfer", d), LatencyMethods.PublishedHelp.TryGetValue(d, out var p) ? $"{p:0.000}" : "",
+                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), published is null ? "" : F("published", d), F("transfer", d), LatencyMethods.PublishedHelp.TryGetValue(d, out var p) ? $"{p:0.000}" : "",
                 }));
             string F(string method, string device) => $"{context.Seeds.Average(s => Of(method, device, s)):0.000}";
-            context.Note($"Own meta-training: {context.Pick(300, 2000)} episodes at width {context.Pick(32, 100)}; published: 2,000 at 100. The published checkpoint loads with `bayou latency eval --weights`; " +
+            context.Note($"Own meta-training: {context.Pick(LatencyClaims.Episodes, 2000)} episodes of {context.Pick(4, 8)} devices at width {context.Pick(32, 100)}; published: 2,000 of 8 at 100. The published checkpoint loads with `bayou latency eval --weights`; " +
                 "its predictions on gold_6226 are a parity case.");
         }
         finally

@@ -6,6 +6,23 @@ namespace Bayou.Claims;
 /// <summary>What the claims of HELP and MAPLE share: the table, cached scores, a meta-trained network.</summary>
 internal sealed class LatencyClaims(ClaimContext context)
 {
+    /// <summary>Episodes of the quick mode.</summary>
+    public const int Episodes = 250;
+
+    /// <summary>The published checkpoint of HELP for NAS-Bench-201, which a parity case of the repository carries; null elsewhere.</summary>
+    public static string? PublishedCheckpoint
+    {
+        get
+        {
+            for (var folder = new DirectoryInfo(AppContext.BaseDirectory); folder is not null; folder = folder.Parent)
+            {
+                var file = Path.Combine(folder.FullName, "tests", "parity", "help", "nasbench201_official_gold6226", "weights.safetensors");
+                if (File.Exists(file)) return file;
+            }
+            return null;
+        }
+    }
+
     /// <summary>Measured latencies of 23 devices.</summary>
     public LatencyTable Table { get; } = LatencyTable.OfSamples();
 
@@ -22,7 +39,7 @@ internal sealed class LatencyClaims(ClaimContext context)
         var path = Path.Combine(context.RunFolder, $"{key}-seed{seed}.safetensors");
         if (!File.Exists(path))
         {
-            var options = new HelpOptions { LayerSize = context.Pick(32, 100), Episodes = context.Pick(300, 2000), LearningRate = context.Pick(1e-3, 1e-4) };
+            var options = new HelpOptions { LayerSize = context.Pick(32, 100), Episodes = context.Pick(Episodes, 2000), DevicesPerEpisode = context.Pick(4, 8), LearningRate = context.Pick(2e-3, 1e-4) };
             using var trained = HelpTraining.Train(Table, sources, options, seed, (e, loss) => context.Status((double)e / options.Episodes, $"{key}, seed {seed}: error {loss:0.0000}"), context.Cancel);
             trained.Save(path);
         }

@@ -45,6 +45,7 @@ internal static class FitCommand
         var resume = new Option<bool>("--resume") { Description = "go on with the run in --out" };
         var epochs = new Option<int?>("--epochs") { Description = "passes of the winner's training; default about 1.5 million pictures in all" };
         var proposals = new Option<int>("--proposals") { Description = "first proposals, from small to large", DefaultValueFactory = _ => 8 };
+        var measure = new Option<int>("--measure") { Description = "measure so many candidates and predict the others' cost; 0: measure all" };
         var near = new Option<int>("--near") { Description = "further proposals near the budget", DefaultValueFactory = _ => 6 };
         var trainees = new Option<int>("--trainees") { Description = "candidates that are trained", DefaultValueFactory = _ => 6 };
         var effort = new Option<long?>("--effort") { Description = "pictures a candidate sees in the first round" };
@@ -56,7 +57,7 @@ internal static class FitCommand
         var recipe = new RecipeOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(data);
-        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, trainees, effort, rounds, loss, val, test, noRobustness, .. recipe.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, measure, trainees, effort, rounds, loss, val, test, noRobustness, .. recipe.All, seed, threads, json]) command.Add(option);
 
         command.SetAction((parsed, cancel) =>
         {
@@ -92,6 +93,7 @@ internal static class FitCommand
                 Epochs = parsed.GetValue(epochs),
                 Proposals = parsed.GetValue(proposals),
                 NearProposals = parsed.GetValue(near),
+                MeasureAtMost = parsed.GetValue(measure),
                 Trainees = parsed.GetValue(trainees),
                 Effort = parsed.GetValue(effort),
                 Rounds = parsed.GetValue(rounds),

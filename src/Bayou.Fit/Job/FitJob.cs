@@ -69,10 +69,12 @@ public sealed class FitJob
         Stage("Candidates", plan);
         var calibration = new CalibrationPictures(splits, setup.Preprocessing, options.Seed);
         IProposer proposer = pretrained is null ? new ConvNeXtSpace((ulong)options.Seed) : new CheckpointSpace(pretrained, splits.Classes);
-        var costModel = new MeasuredCost(setup.Model, options.ThreadCount, options.Seed, size => calibration.Images(size, 64), store);
+        ICostModel costModel = new MeasuredCost(setup.Model, options.ThreadCount, options.Seed, size => calibration.Images(size, 64), store);
+        if (options.MeasureAtMost > 0) costModel = new PredictedCost(costModel, options.MeasureAtMost);
         var (candidates, costs, budget) = Propose(proposer, costModel, context, plan, store);
         var fitting = candidates.Where(c => costs[c.Key].Forms.Any(Margin(budget).Fits)).OrderByDescending(c => c.Estimate.Macs).ToList();
-        progress.Line($"{candidates.Count} candidates measured in both forms, {fitting.Count} within the budget ({budget})");
+        var predicted = costs.Values.Count(c => c.Fp32.Predicted);
+        progress.Line($"{candidates.Count} candidates{(predicted > 0 ? $", {candidates.Count - predicted} of them measured and {predicted} predicted" : " measured")} in both forms, {fitting.Count} within the budget ({budget})");
         if (fitting.Count == 0) throw new BayouException(NothingFits(candidates, costs, budget));
 
         Stage("Search", plan);
@@ -220,7 +222,7 @@ public sealed class FitJob
                 cancel.ThrowIfCancellationRequested();
                 progress.Status((double)(before + i) / (before + list.Count + after), $"measuring {list[i].Description}");
                 var cost = costs[list[i].Key] = costModel.Cost(list[i]);
-                progress.Line($"  {list[i].Description}: {Budget.Si(cost.Fp32.Macs)} MACs, fp32 {cost.Fp32.LatencyMs:0.000} ms, int8 {cost.Int8.LatencyMs:0.000} ms{(cost.Fp32.Noisy || cost.Int8.Noisy ? " (noisy)" : "")}");
+                progress.Line($"  {list[i].Description}: {Budget.Si(cost.Fp32.Macs)} MACs, fp32 {cost.Fp32.LatencyMs:0.000} ms, int8 {cost.Int8.LatencyMs:0.000} ms{(cost.Fp32.Predicted ? " (predicted)" : cost.Fp32.Noisy || cost.Int8.Noisy ? " (noisy)" : "")}");
                 measured.Add(list[i]);
             }
             return measured;

@@ -59,6 +59,9 @@ public sealed record FitOptions
     /// <summary>Further proposals near the budget.</summary>
     public int NearProposals { get; init; } = 6;
 
+    /// <summary>Candidates that are measured; the cost of the others is predicted from these. 0 measures all.</summary>
+    public int MeasureAtMost { get; init; }
+
     /// <summary>Candidates that are trained at all.</summary>
     public int Trainees { get; init; } = 6;
 
@@ -97,7 +100,7 @@ public sealed record FitOptions
 
     /// <summary>What must be equal for a run to be resumed.</summary>
     internal string Identity() => string.Join('|', Data, Budget, MedianLatency, Seed, ThreadCount, Proposals, NearProposals, Trainees, Effort, Rounds, Epochs,
-        Init, InitModel, CompareScratch, Teacher, TeacherWeight, Balance, Folds, TimeLimit, MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson());
+        Init, InitModel, CompareScratch, Teacher, TeacherWeight, Balance, Folds, TimeLimit, MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson()) + (MeasureAtMost > 0 ? $"|measure {MeasureAtMost}" : "");
 
     internal FitOptions Checked()
     {

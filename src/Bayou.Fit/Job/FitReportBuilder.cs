@@ -19,6 +19,12 @@ internal sealed record FitReportBuilder(
 
     private FormCost ShippedCost => Shipped.Form == ModelForm.Fp32 ? Shipped.Fp32 : Shipped.Int8;
 
+    private IEnumerable<(string, double, double)> Predictions(string name, Func<CandidateCost, FormCost> form)
+    {
+        var measured = Candidates.Where(c => !form(Costs[c.Key]).Predicted).Select(c => (c.Estimate, form(Costs[c.Key]).LatencyMs)).ToArray();
+        return measured.Length < 4 ? [] : measured.Zip(LatencyFit.LeaveOneOut(measured), (m, p) => (name, m.LatencyMs, p));
+    }
+
     public FitReportData Build() => new()
     {
         Dataset = Splits.Name,
@@ -46,6 +52,7 @@ internal sealed record FitReportBuilder(
         Summary = Summary(),
         Data = DataSection(),
         Candidates = Candidates.Select(Describe).ToList(),
+        LatencyPredictions = Options.MeasureAtMost > 0 ? [.. Predictions("fp32", c => c.Fp32), .. Predictions("INT8", c => c.Int8)] : [],
         Rounds = Rounds(),
         Training = TrainingSection(),
         Confusion = Enumerable.Range(0, Splits.Classes.Count).Select(t => (IReadOnlyList<int>)Enumerable.Range(0, Splits.Classes.Count).Select(p => (int)ShippedTest.Confusion[t, p]).ToList()).ToList(),

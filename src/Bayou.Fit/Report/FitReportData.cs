@@ -43,6 +43,9 @@ public sealed record FitReportData
     /// <summary>All candidates of the search, in the order they were proposed.</summary>
     public IReadOnlyList<ReportCandidate> Candidates { get; init; } = [];
 
+    /// <summary>Measured latencies beside what the fit to the other candidates predicts (ms), where the search predicted most costs.</summary>
+    public IReadOnlyList<(string Form, double Measured, double Predicted)> LatencyPredictions { get; init; } = [];
+
     /// <summary>The rounds of successive halving.</summary>
     public IReadOnlyList<ReportRound> Rounds { get; init; } = [];
 

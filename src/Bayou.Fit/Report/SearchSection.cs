@@ -7,6 +7,12 @@ internal static class SearchSection
     {
         if (data.Candidates.Count == 0 && data.Rounds.Count == 0) return false;
         WritePlot(page, data);
+        if (data.LatencyPredictions.Count > 0)
+        {
+            var error = data.LatencyPredictions.Average(p => Math.Abs(p.Predicted - p.Measured) / p.Measured);
+            PageParts.Plot(page, "lp", HtmlWriter.Of($"Latency as predicted from the other measured candidates, over the measured one: mean error {Units.Percent(error)}. The costs of the candidates that were not measured are such predictions; what ships was measured."),
+                width => CostPlots.PredictedMeasured(data.LatencyPredictions, "ms", Math.Min(width, 520)));
+        }
         if (data.Rounds.Count > 0) WriteRounds(page, data);
         if (data.Candidates.Count > 0) WriteCandidates(page, data);
         return true;

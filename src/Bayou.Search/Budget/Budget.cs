@@ -22,7 +22,8 @@ public enum ModelForm
 /// <param name="Ace">Arithmetic computation effort (specs/ace.md).</param>
 /// <param name="SizeBytes">Size of the file.</param>
 /// <param name="Noisy">Whether the measurement's rounds disagreed.</param>
-public sealed record FormCost(ModelForm Form, double LatencyMs, long Parameters, long Macs, long Ace, long SizeBytes, bool Noisy = false);
+/// <param name="Predicted">Whether latency and size were predicted, not measured.</param>
+public sealed record FormCost(ModelForm Form, double LatencyMs, long Parameters, long Macs, long Ace, long SizeBytes, bool Noisy = false, bool Predicted = false);
 
 /// <summary>What a model may cost. Limits that are null do not bind.</summary>
 public sealed record Budget

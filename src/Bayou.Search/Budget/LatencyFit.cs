@@ -33,6 +33,10 @@ public sealed class LatencyFit
         return new LatencyFit(w);
     }
 
+    /// <summary>For each measurement what the fit to all the others predicts: how good predictions are.</summary>
+    public static double[] LeaveOneOut(IReadOnlyList<(CostEstimate Estimate, double Milliseconds)> measured) =>
+        [.. measured.Select((m, i) => Of([.. measured.Where((_, j) => j != i)]).Predict(m.Estimate))];
+
     /// <summary>Predicted milliseconds.</summary>
     public double Predict(CostEstimate estimate) => Features(estimate).Zip(weights, (f, w) => f * w).Sum();
 

@@ -21,8 +21,7 @@ public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int step
         if (target.References is null) throw new BayouException($"HELP needs the latencies of the {space.References.Count} reference networks of {space.Name} on {target.Name}: measure numbers {string.Join(", ", space.References)}");
         using var scope = NewDisposeScope();
         var hardware = Floats(Scaling.Of([.. target.References], 1).Scale([.. target.References]));
-        // Nothing but measured networks may set the scale: samples and references.
-        var scaling = Scaling.Of([.. target.Samples.Select(s => s.Ms), .. target.References], 0.9);
+        var scaling = Range(target);
         using (no_grad())
         {
             var (mean, _) = network.Posterior(hardware);
@@ -35,6 +34,15 @@ public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int step
             }
             return new Predictor(space, network, modulated.ToDictionary(p => p.Key, p => p.Value.detach().MoveToOuterDisposeScope()), hardware.MoveToOuterDisposeScope(), scaling, target.Samples.Concat(space.References.Select((a, i) => (a, target.References[i]))).Min(s => s.Item2) / 2);
         }
+    }
+
+    // The network was trained on latencies scaled by the ends of a device's whole pool. Nothing but measured networks may tell them here: k samples reach on average 1 / (k + 1) less far at each end.
+    private static Scaling Range(LatencyTarget target)
+    {
+        var ms = target.Samples.Select(s => s.Ms).ToArray();
+        if (ms.Length < 3 || ms.Max() <= ms.Min()) return Scaling.Of([.. ms, .. target.References!], 0.9);
+        var margin = (ms.Max() - ms.Min()) / (ms.Length - 1);
+        return new(ms.Min() - margin, ms.Max() + margin, 0.9);
     }
 
     private static Tensor Floats(double[] values) => tensor(values.Select(v => (float)v).ToArray());
