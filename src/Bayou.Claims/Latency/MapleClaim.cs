@@ -63,7 +63,7 @@ public sealed class MapleClaim : IClaim
 
     private static void Fleet(ClaimContext context, LatencyClaims claims)
     {
-        var options = new CollectOptions { Count = context.Pick(60, 200), MaxSeconds = context.Pick(120, 0) };
+        var options = new CollectOptions { Count = 200, MaxSeconds = context.Pick(200, 0) };
         using var store = RunStore.Open(Path.Combine(context.RunFolder, "fleet"));
         if (!LatencyCollector.Collect(store, options, (done, all) => context.Status((double)done / all, $"cells of this machine: {done} of {all}"), context.Cancel))
             context.Note("The time for measuring cells was over before all were measured; the same command goes on.");
