@@ -15,7 +15,7 @@ public static unsafe class DepthwiseConv
 
     /// <summary>Whether the kernels take this convolution: by its form, and by what was measured.</summary>
     internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
-        op.Groups > 1 && Fits(x, weight, bias, op) && Faster(x.shape, weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
+        op.Groups > 1 && Fits(x, weight, bias, op) && Faster(weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
 
     /// <summary>Whether the kernels can compute this convolution.</summary>
     internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
@@ -47,20 +47,16 @@ public static unsafe class DepthwiseConv
         is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
 
     // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory.
-    // In channels-last memory, where libtorch needs no packing, small kernels wait for memory: the kernels take them only where the tensor stays in the cache.
+    // In channels-last memory, where libtorch needs no packing, small kernels wait for memory, and libtorch's forward is as fast or faster.
     // 3x3 is libtorch's, with a kernel of its own for it.
-    private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
+    private static bool Faster(long[] weight, Ints stride, bool planar, bool gradient)
     {
         var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
         if (stride != One) return longest >= 9 && (planar || gradient || taps > 150);
-        return longest >= 5 && (planar || gradient || FasterForward(x, weight));
+        return longest >= 5 && (planar || gradient || FasterForward(weight));
     }
 
-    private static bool FasterForward(long[] x, long[] weight)
-    {
-        var (taps, elements) = (weight[2] * weight[3], x[0] * x[1] * x[2] * x[3]);
-        return taps >= 81 || (taps >= 45 && elements <= 200_000) || elements <= 80_000;
-    }
+    private static bool FasterForward(long[] weight) => weight[2] * weight[3] >= 81;
 
     /// <summary>The convolution.</summary>
     /// <param name="x">[N, C, H, W], planar or channels-last.</param>
@@ -87,7 +83,7 @@ public static unsafe class DepthwiseConv
         var planar = IsPlanar(x);
         // The gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.
         var dy = IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
-        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(x.shape, weight.shape);
+        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(weight.shape);
         var dx = needX && !byLibtorch ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         var db = needBias ? empty(weight.shape[0]) : null;
