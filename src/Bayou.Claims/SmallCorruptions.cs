@@ -14,11 +14,13 @@ public sealed record CorruptedAccuracy(double Clean, Dictionary<string, double> 
     public double Retention => 100 * Mean / Clean;
 
     /// <summary>Mean over the corruptions of a group.</summary>
-    public double Group(CorruptionGroup group) => Data.Corruptions.Test.Where(c => c.Group() == group && ByCorruption.ContainsKey(c.Name())).Average(c => ByCorruption[c.Name()]);
+    public double Group(CorruptionGroup group) =>
+        Data.Corruptions.Test.Where(c => c.Group() == group && ByCorruption.ContainsKey(c.Name())).Average(c => ByCorruption[c.Name()]);
 }
 
 /// <summary>
-/// Corrupted copies of the first test pictures of a <see cref="SmallCifar"/> (constants of the 32 x 32 set, the 15 test corruptions), made once for all networks of a claim.
+/// Corrupted copies of the first test pictures of a <see cref="SmallCifar"/> (constants of the 32 x 32 set, the 15 test corruptions), made once for all
+/// networks of a claim.
 /// </summary>
 public sealed class SmallCorruptions
 {

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Bench;
 
 /// <summary>
-/// Attention layers forward: projections, attention, projection back. Ours is the layer as networks use it, against the same written on libtorch's scaled_dot_product_attention, on its
+/// Attention layers forward: projections, attention, projection back. Ours is the layer as networks use it, against the same written on libtorch's
+/// scaled_dot_product_attention, on its
 /// matrix products and softmax, and against ONNX Runtime with the layer's own export.
 /// </summary>
 internal static class AttentionPart

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// FAN at small scale: accuracy kept under corruption, against a convolutional network and a plain vision transformer of equal size, and with more or fewer blocks of self-attention.
+/// FAN at small scale: accuracy kept under corruption, against a convolutional network and a plain vision transformer of equal size, and with more or fewer
+/// blocks of self-attention.
 /// </summary>
 public sealed class FanClaim : IClaim
 {
@@ -34,7 +35,8 @@ public sealed class FanClaim : IClaim
         "Fully attentional networks keep more of their accuracy under corruption than a convolutional network and a plain vision transformer of equal size; the more blocks of self-attention, the more robust.";
 
     /// <inheritdoc/>
-    public string Data => "CIFAR-10 at 32 pixels: 2,000 training pictures, 160 test pictures, clean and under the 15 test corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000)";
+    public string Data =>
+        "CIFAR-10 at 32 pixels: 2,000 training pictures, 160 test pictures, clean and under the 15 test corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000)";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// One small network whose blocks differ only in what the claim is about: token mixing by depthwise convolution or by self-attention, channel mixing by MLP or by FAN's attention. Stem,
+/// One small network whose blocks differ only in what the claim is about: token mixing by depthwise convolution or by self-attention, channel mixing by MLP or
+/// by FAN's attention. Stem,
 /// positions, norm and head are the same for all. [N, 3, 32, 32] -> [N, 10].
 /// </summary>
 public sealed class MixingNet : Layer
@@ -32,7 +33,8 @@ public sealed class MixingNet : Layer
         for (var b = 0; b < depth; b++)
         {
             var attends = b >= depth - attention;
-            // Hidden widths that make all blocks equally large: attention has 4 C^2 of its own, FAN's gate C^2 and its depthwise convolutions about C^2 at these widths.
+            // Hidden widths that make all blocks equally large: attention has 4 C^2 of its own, FAN's gate C^2 and its depthwise convolutions about C^2 at
+            // these widths.
             Layer mixing = !attends ? new Mlp(width, 6 * width) : channels == FanChannelMixing.Mlp
                 ? new Mlp(width, 4 * width)
                 : new ChannelAttention(width, Heads, 3, residual: true, channels == FanChannelMixing.FixedGate ? 0.5 : null);

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// Where trained networks look, against a known object: Fashion-MNIST items pasted on CIFAR-10 pictures, the class is the item's, the object mask its non-zero pixels. Clean and with noise.
+/// Where trained networks look, against a known object: Fashion-MNIST items pasted on CIFAR-10 pictures, the class is the item's, the object mask its non-zero
+/// pixels. Clean and with noise.
 /// </summary>
 internal sealed class PastedItems
 {

@@ -116,5 +116,6 @@ internal static class ExplainCommand
         return FixationMetrics.Of(explanation.Heat.Resize(seen.Width, seen.Height), seen);
     }
 
-    private static double Mean(IEnumerable<FixationMetrics> all, Func<FixationMetrics, double> of) => all.Select(of).Where(v => !double.IsNaN(v)).DefaultIfEmpty(double.NaN).Average();
+    private static double Mean(IEnumerable<FixationMetrics> all, Func<FixationMetrics, double> of) =>
+        all.Select(of).Where(v => !double.IsNaN(v)).DefaultIfEmpty(double.NaN).Average();
 }

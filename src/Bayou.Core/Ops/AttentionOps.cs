@@ -4,8 +4,10 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Softmax attention of all heads as one node: softmax(scale q k' + bias) v. Inputs: q [..., Q, d], k [..., K, d], v [..., K, e], bias or null, broadcastable to [..., Q, K] (relative
-/// positions, masks). Output [..., Q, e]. Its decomposition, also its ONNX form: MatMul, Mul, Add, Softmax, MatMul. libtorch's fused kernel never writes the Q x K weights to memory;
+/// Softmax attention of all heads as one node: softmax(scale q k' + bias) v. Inputs: q [..., Q, d], k [..., K, d], v [..., K, e], bias or null, broadcastable
+/// to [..., Q, K] (relative
+/// positions, masks). Output [..., Q, e]. Its decomposition, also its ONNX form: MatMul, Mul, Add, Softmax, MatMul. libtorch's fused kernel never writes the Q
+/// x K weights to memory;
 /// who wants to see them (<c>AttentionTap</c>) or changes them runs the decomposition.
 /// </summary>
 public sealed record AttentionOp(double Scale) : Op

@@ -11,7 +11,8 @@ public sealed class SaliencyMap
     /// <summary>Wraps row-major values.</summary>
     public SaliencyMap(int width, int height, float[] values)
     {
-        if (width <= 0 || height <= 0 || values.Length != width * height) throw new BayouException($"SaliencyMap: {values.Length} values for a grid of {width} x {height}");
+        if (width <= 0 || height <= 0 || values.Length != width * height)
+            throw new BayouException($"SaliencyMap: {values.Length} values for a grid of {width} x {height}");
         (Width, Height, Values) = (width, height, values);
     }
 
@@ -25,7 +26,8 @@ public sealed class SaliencyMap
     public float[] Values { get; }
 
     /// <summary>The brightness of a picture, 0 to 255.</summary>
-    public static SaliencyMap FromPicture(ImageBuffer picture) => new(picture.Width, picture.Height, picture.WithChannels(1).Pixels.Select(p => (float)p).ToArray());
+    public static SaliencyMap FromPicture(ImageBuffer picture) =>
+        new(picture.Width, picture.Height, picture.WithChannels(1).Pixels.Select(p => (float)p).ToArray());
 
     /// <summary>Bilinear interpolation with aligned pixel centres; borders repeat.</summary>
     public SaliencyMap Resize(int width, int height)

@@ -3,11 +3,13 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>
-/// How well a saliency map agrees with where people looked ("What do different evaluation metrics tell us about saliency models?", Bylinskii et al., TPAMI 2019; specs/vars.md,
+/// How well a saliency map agrees with where people looked ("What do different evaluation metrics tell us about saliency models?", Bylinskii et al., TPAMI
+/// 2019; specs/vars.md,
 /// section 1.6). NaN where a figure is not defined: a constant map, no fixation.
 /// </summary>
 /// <param name="Nss">Normalised scanpath saliency: mean of the z-scored saliency at fixated pixels; 0 is chance.</param>
-/// <param name="AucJudd">Area under the curve of "saliency above a threshold" as a detector of fixated pixels, thresholds at their values; 0.5 is chance.</param>
+/// <param name="AucJudd">Area under the curve of "saliency above a threshold" as a detector of fixated pixels, thresholds at their values; 0.5 is
+/// chance.</param>
 /// <param name="Cc">Pearson correlation with the fixation map.</param>
 /// <param name="Sim">Overlap of both maps as distributions, 0..1.</param>
 /// <param name="Kl">Divergence of the saliency from the fixation map, in nats; 0 is equal.</param>
@@ -18,7 +20,8 @@ public sealed record FixationMetrics(double Nss, double AucJudd, double Cc, doub
     /// <summary>All figures of one picture.</summary>
     /// <param name="saliency">The map to judge, any scale.</param>
     /// <param name="fixations">How much each pixel was looked at, not negative, of the same size.</param>
-    /// <param name="threshold">A pixel counts as fixated from this share of the largest value on; a map of two values is taken as the fixated pixels themselves.</param>
+    /// <param name="threshold">A pixel counts as fixated from this share of the largest value on; a map of two values is taken as the fixated pixels
+    /// themselves.</param>
     public static FixationMetrics Of(SaliencyMap saliency, SaliencyMap fixations, double threshold = 0.5)
     {
         if (saliency.Width != fixations.Width || saliency.Height != fixations.Height)

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// Where a network with attention looks: every attention layer's map, the chosen one over the picture. How much a token counts is, in this order, the layer's own saliency (VARS), what
+/// Where a network with attention looks: every attention layer's map, the chosen one over the picture. How much a token counts is, in this order, the layer's
+/// own saliency (VARS), what
 /// the class token takes from it, or what all tokens take from it on average; the mean over heads in each case.
 /// </summary>
 public sealed class AttentionExplainer : IExplainer
@@ -21,7 +22,8 @@ public sealed class AttentionExplainer : IExplainer
     {
         var heats = Heats(request);
         var chosen = request.Options.Layer ?? heats.Count - 1;
-        if (chosen < 0 || chosen >= heats.Count) throw new BayouException($"explain: layer {chosen} is wanted, the network has attention layers 0 to {heats.Count - 1}");
+        if (chosen < 0 || chosen >= heats.Count)
+            throw new BayouException($"explain: layer {chosen} is wanted, the network has attention layers 0 to {heats.Count - 1}");
         var pictures = new List<(string, ImageBuffer)> { ("attention", heats[chosen].Over(request.Seen)) };
         if (heats.Count > 1) pictures.Add(("layers", Strip(heats.Select(h => h.Over(request.Seen)).ToList())));
         var facts = new
@@ -45,7 +47,8 @@ public sealed class AttentionExplainer : IExplainer
         using var scope = NewDisposeScope();
         using var tap = AttentionTap.Open();
         request.Model.call(request.Input());
-        if (tap.Maps.Count == 0) throw new BayouException("explain: the network has no attention layer; --method clusters works for every network with features");
+        if (tap.Maps.Count == 0)
+            throw new BayouException("explain: the network has no attention layer; --method clusters works for every network with features");
         return tap.Maps.Select(m => Heat(m)).ToList();
     }
 
@@ -77,7 +80,8 @@ public sealed class AttentionExplainer : IExplainer
         return layout.Window == 0 ? Grid(Taken(picture), layout) : Windowed(layout, picture, Taken);
     }
 
-    private static SaliencyMap Grid(ReadOnlySpan<float> tokens, TokenLayout layout) => new(layout.Width, layout.Height, tokens[(tokens.Length - layout.Width * layout.Height)..].ToArray());
+    private static SaliencyMap Grid(ReadOnlySpan<float> tokens, TokenLayout layout) =>
+        new(layout.Width, layout.Height, tokens[(tokens.Length - layout.Width * layout.Height)..].ToArray());
 
     private static SaliencyMap Windowed(TokenLayout layout, int picture, Func<int, float[]> taken)
     {

@@ -4,7 +4,8 @@ using static TorchSharp.torch;
 
 namespace Bayou.Images;
 
-/// <summary>Which places a network holds together: spectral clusters of its features, and how many directions they span at every stage (<see cref="TokenGrouping"/>).</summary>
+/// <summary>Which places a network holds together: spectral clusters of its features, and how many directions they span at every stage
+/// (<see cref="TokenGrouping"/>).</summary>
 public sealed class ClusterExplainer : IExplainer
 {
     // Distinct for most eyes (Okabe and Ito), then repeated darker.
@@ -14,12 +15,14 @@ public sealed class ClusterExplainer : IExplainer
     public string Name => "clusters";
 
     /// <inheritdoc/>
-    public string Summary => "which places a network groups together, by its features; --layer picks a stage (default the last), --clusters the number (default 4)";
+    public string Summary =>
+        "which places a network groups together, by its features; --layer picks a stage (default the last), --clusters the number (default 4)";
 
     /// <inheritdoc/>
     public Explanation Explain(ExplainRequest request)
     {
-        if (request.Model is not IFeatureNetwork network) throw new BayouException($"explain: {request.Model.GetType().Name} gives no feature maps, which --method clusters needs");
+        if (request.Model is not IFeatureNetwork network)
+            throw new BayouException($"explain: {request.Model.GetType().Name} gives no feature maps, which --method clusters needs");
         using var noGrad = no_grad();
         using var scope = NewDisposeScope();
         var maps = network.Features(request.Input());
@@ -27,7 +30,8 @@ public sealed class ClusterExplainer : IExplainer
         if (chosen < 0 || chosen >= maps.Length) throw new BayouException($"explain: stage {chosen} is wanted, the network has stages 0 to {maps.Length - 1}");
         var map = maps[chosen];
         var (rows, columns) = ((int)map.shape[2], (int)map.shape[3]);
-        if (rows * columns > 4096) throw new BayouException($"explain: stage {chosen} has {rows * columns} places; at most 4096 can be grouped: choose a later stage with --layer");
+        if (rows * columns > 4096)
+            throw new BayouException($"explain: stage {chosen} has {rows * columns} places; at most 4096 can be grouped: choose a later stage with --layer");
         var groups = request.Options.Clusters ?? Math.Min(4, rows * columns);
         var labels = TokenGrouping.Cluster(map, groups);
         var stages = maps.Select((m, i) =>

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// The grouping of tokens that FAN's paper sees behind robustness (specs/fan.md, section 1.6): spectral clusters of token features, how many directions they span, and how noise decays.
+/// The grouping of tokens that FAN's paper sees behind robustness (specs/fan.md, section 1.6): spectral clusters of token features, how many directions they
+/// span, and how noise decays.
 /// </summary>
 public static class TokenGrouping
 {
@@ -25,7 +26,8 @@ public static class TokenGrouping
     public static int Significant(IReadOnlyList<double> eigenvalues, double share = 0.01) => eigenvalues.Count(v => v > share * eigenvalues[0]);
 
     /// <summary>
-    /// Groups tokens by spectral clustering: affinity max(0, cosine), normalised by the square roots of its row sums, its leading eigenvectors with rows of unit length, k-means.
+    /// Groups tokens by spectral clustering: affinity max(0, cosine), normalised by the square roots of its row sums, its leading eigenvectors with rows of
+    /// unit length, k-means.
     /// </summary>
     /// <param name="map">One feature map [1, C, H, W].</param>
     /// <param name="groups">Groups to find; no more than tokens.</param>

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// FAN's efficient channel attention (paper, section 3.3): channel mixing whose channels are gated by how well their token distribution agrees with the picture's grouping. Takes the
+/// FAN's efficient channel attention (paper, section 3.3): channel mixing whose channels are gated by how well their token distribution agrees with the
+/// picture's grouping. Takes the
 /// place of the MLP in any block. [N, H, W, C] -> the same.
 /// </summary>
 public sealed class ChannelAttention : Layer
@@ -21,7 +22,8 @@ public sealed class ChannelAttention : Layer
     /// <param name="dim">C.</param>
     /// <param name="heads">Must divide C.</param>
     /// <param name="mlpRatio">Hidden width of the value path over C.</param>
-    /// <param name="residual">Whether the depthwise convolutions of the value path have a residual around them: FAN-ViT and -Hybrid do, FAN-Swin does not.</param>
+    /// <param name="residual">Whether the depthwise convolutions of the value path have a residual around them: FAN-ViT and -Hybrid do, FAN-Swin does
+    /// not.</param>
     /// <param name="fixedGate">A constant instead of the attention: the ablation that keeps everything else.</param>
     public ChannelAttention(int dim, int heads, double mlpRatio = 4, bool residual = true, double? fixedGate = null)
     {
@@ -52,7 +54,8 @@ public sealed class ChannelAttention : Layer
     }
 }
 
-/// <summary>The value path: linear, depthwise convolutions scaled by gamma, linear; its only nonlinearity is inside the convolutions. [N, H, W, C] -> the same.</summary>
+/// <summary>The value path: linear, depthwise convolutions scaled by gamma, linear; its only nonlinearity is inside the convolutions. [N, H, W, C] -> the
+/// same.</summary>
 public sealed class FanMlp : Layer
 {
     private readonly Parameter gamma;           // [hidden]

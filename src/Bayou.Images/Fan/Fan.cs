@@ -82,7 +82,8 @@ public sealed record FanConfig
 }
 
 /// <summary>
-/// FAN-ViT and FAN-Hybrid, "Understanding The Robustness in Vision Transformers" (Zhou et al., ICML 2022, arXiv 2204.12451). [N, C, H, W] -> logits [N, classes]; any size whose
+/// FAN-ViT and FAN-Hybrid, "Understanding The Robustness in Vision Transformers" (Zhou et al., ICML 2022, arXiv 2204.12451). [N, C, H, W] -> logits [N,
+/// classes]; any size whose
 /// sides the stem divides. State-dict keys are those of the official repository.
 /// </summary>
 public sealed class Fan : Layer, IFeatureNetwork
@@ -147,7 +148,8 @@ public sealed class Fan : Layer, IFeatureNetwork
     }
 
     /// <summary>
-    /// Maps [N, C, H, W] for dense heads, finest first: the stem's stages (hybrid: strides 4 and 8), block <see cref="FanConfig.OutIndex"/>, and the patch tokens after the class-attention
+    /// Maps [N, C, H, W] for dense heads, finest first: the stem's stages (hybrid: strides 4 and 8), block <see cref="FanConfig.OutIndex"/>, and the patch
+    /// tokens after the class-attention
     /// blocks (both of stride 16, unless <see cref="FanConfig.FeatureDownsample"/> halves the last).
     /// </summary>
     public Tensor[] Features(Tensor x)
@@ -188,7 +190,8 @@ public sealed class Fan : Layer, IFeatureNetwork
 
     private static void Check(FanConfig c)
     {
-        if (c.Dims.Length == 0 || c.Dims.Length != c.Heads.Length) throw new BayouException($"FAN: {c.Dims.Length} widths and {c.Heads.Length} heads; one of each a block is needed");
+        if (c.Dims.Length == 0 || c.Dims.Length != c.Heads.Length)
+            throw new BayouException($"FAN: {c.Dims.Length} widths and {c.Heads.Length} heads; one of each a block is needed");
         if (c.OutIndex >= c.Dims.Length) throw new BayouException($"FAN: feature of block {c.OutIndex} of {c.Dims.Length}");
         if (c.DropPath is < 0 or >= 1) throw new BayouException($"FAN: drop path rate {c.DropPath} must be in [0, 1)");
         if (c.Classes < 0 || c.InChannels <= 0) throw new BayouException("FAN: classes must not be negative, input channels must be positive");

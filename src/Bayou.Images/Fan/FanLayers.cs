@@ -99,7 +99,8 @@ public sealed class ClassAttentionBlock : Layer
     }
 }
 
-/// <summary>Fourier position encoding of any grid, projected to C (specs/fan.md, section 1.2). [N, H, W, C] is only read for its grid; returns [1, C, H, W].</summary>
+/// <summary>Fourier position encoding of any grid, projected to C (specs/fan.md, section 1.2). [N, H, W, C] is only read for its grid; returns [1, C, H,
+/// W].</summary>
 public sealed class FourierPositions : Layer
 {
     private const int Hidden = 32;
@@ -110,7 +111,8 @@ public sealed class FourierPositions : Layer
 
     /// <summary>Builds the layer.</summary>
     /// <param name="dim">C.</param>
-    /// <param name="floored">Frequencies in pairs (classification weights); false: every one differs, as in the official detection and segmentation code.</param>
+    /// <param name="floored">Frequencies in pairs (classification weights); false: every one differs, as in the official detection and segmentation
+    /// code.</param>
     public FourierPositions(int dim, bool floored = true)
     {
         this.floored = floored;

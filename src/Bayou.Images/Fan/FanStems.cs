@@ -14,7 +14,8 @@ public abstract class FanStem : Layer
     public override Tensor forward(Tensor x) => Both(x).Tokens;
 }
 
-/// <summary>FAN-ViT's stem: 3x3 stride 2 convolutions with BatchNorm, GELU between them. Patch 16: C/8, C/4, C/2, C; patch 8: C/4, C/2, C; patch 4: C/4, C.</summary>
+/// <summary>FAN-ViT's stem: 3x3 stride 2 convolutions with BatchNorm, GELU between them. Patch 16: C/8, C/4, C/2, C; patch 8: C/4, C/2, C; patch 4: C/4,
+/// C.</summary>
 public sealed class FanConvStem : FanStem
 {
     private readonly Sequential proj;
@@ -74,7 +75,8 @@ public sealed class FanConvNeXt : Layer
 
     internal FanConvNeXt(int inChannels, int[] depths, int[] dims)
     {
-        if (depths.Length == 0 || depths.Length != dims.Length) throw new BayouException($"FAN-Hybrid: {depths.Length} depths and {dims.Length} widths of the stem; one of each a stage is needed");
+        if (depths.Length == 0 || depths.Length != dims.Length)
+            throw new BayouException($"FAN-Hybrid: {depths.Length} depths and {dims.Length} widths of the stem; one of each a stage is needed");
         stem = new Sequential(new Conv2d(inChannels, dims[0], 4, stride: 4), new LayerNorm2d(dims[0], eps: 1e-6));
         stages = new LayerList<FanConvNeXtStage>();
         for (var s = 0; s < depths.Length; s++) stages.Add(new FanConvNeXtStage(s == 0 ? 0 : dims[s - 1], dims[s], depths[s]));
@@ -142,7 +144,8 @@ public sealed class FanConvNeXtBlock : Layer
 }
 
 /// <summary>
-/// Layer normalisation over the channels with the sample variance (divided by C - 1). The official stem normalises so wherever its map is channels-last in memory, which is everywhere
+/// Layer normalisation over the channels with the sample variance (divided by C - 1). The official stem normalises so wherever its map is channels-last in
+/// memory, which is everywhere
 /// after the stem's first norm: the weights were trained with it. [N, C, H, W] -> the same.
 /// </summary>
 public sealed class SampleLayerNorm2d : Layer

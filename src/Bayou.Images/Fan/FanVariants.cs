@@ -26,7 +26,8 @@ public static class FanVariants
     ];
 
     /// <summary>
-    /// FAN-Swin: Swin with channel attention instead of the MLP in the stages named so (published: the first three). Its value path has no residual around the convolutions.
+    /// FAN-Swin: Swin with channel attention instead of the MLP in the stages named so (published: the first three). Its value path has no residual around the
+    /// convolutions.
     /// </summary>
     /// <param name="config">The Swin.</param>
     /// <param name="attention">For every stage whether it mixes channels by attention.</param>
@@ -38,7 +39,8 @@ public static class FanVariants
     });
 
     /// <summary>
-    /// Keys of older checkpoints in today's names: "pos_embeder." became "pos_embed.". A fused "cls_attn_blocks.J.attn.qkv" has to be cut in thirds (q, k, v) before.
+    /// Keys of older checkpoints in today's names: "pos_embeder." became "pos_embed.". A fused "cls_attn_blocks.J.attn.qkv" has to be cut in thirds (q, k, v)
+    /// before.
     /// </summary>
     public static string MapKey(string key) => key.StartsWith("pos_embeder.", StringComparison.Ordinal) ? "pos_embed." + key["pos_embeder.".Length..] : key;
 

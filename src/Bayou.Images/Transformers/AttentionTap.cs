@@ -13,12 +13,14 @@ public sealed record TokenLayout(int Height, int Width, int Prefix = 0, int Wind
 
 /// <summary>What one attention layer looked at.</summary>
 /// <param name="Layout">Where its tokens lie.</param>
-/// <param name="Weights">[N, heads, Q, K] (windows: [N windows, heads, Q, K]): how much query token q takes from key token k; null where a layer has no such matrix.</param>
+/// <param name="Weights">[N, heads, Q, K] (windows: [N windows, heads, Q, K]): how much query token q takes from key token k; null where a layer has no such
+/// matrix.</param>
 /// <param name="Saliency">[N, K]: the layer's own measure of how much each token counts, where it has one (VARS); otherwise null.</param>
 public sealed record AttentionMap(TokenLayout Layout, Tensor? Weights, Tensor? Saliency);
 
 /// <summary>
-/// Collects the attention maps of everything that runs on this thread while it is open. Attention layers then run the decomposition of their node (<see cref="AttentionOp"/>)
+/// Collects the attention maps of everything that runs on this thread while it is open. Attention layers then run the decomposition of their node
+/// (<see cref="AttentionOp"/>)
 /// and write their weights here; no network needs another forward for it.
 /// <code>
 /// using var tap = AttentionTap.Open();

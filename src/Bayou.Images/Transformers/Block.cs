@@ -18,7 +18,8 @@ public sealed class Attention : Layer
     /// <param name="dim">C.</param>
     /// <param name="heads">Must divide C.</param>
     /// <param name="qkvBias">Whether the fused projection has a bias.</param>
-    /// <param name="maskTokens">Tokens T of position-aware attention scaling ("Towards Robust Vision Transformer", section 3.2): logits times sigmoid(att_mask). 0: none.</param>
+    /// <param name="maskTokens">Tokens T of position-aware attention scaling ("Towards Robust Vision Transformer", section 3.2): logits times
+    /// sigmoid(att_mask). 0: none.</param>
     public Attention(int dim, int heads, bool qkvBias = true, int maskTokens = 0)
     {
         if (heads <= 0 || dim % heads != 0) throw new BayouException($"Attention: {heads} heads do not divide {dim} channels");
@@ -70,7 +71,8 @@ public sealed class Mlp : Layer
 }
 
 /// <summary>
-/// Pre-norm transformer block: x + gamma1 attn(norm1 x), then x + gamma2 mlp(norm2 x). ViT, RVT and FAN differ in what attn and mlp are. [N, T, C] or [N, H, W, C] -> the same.
+/// Pre-norm transformer block: x + gamma1 attn(norm1 x), then x + gamma2 mlp(norm2 x). ViT, RVT and FAN differ in what attn and mlp are. [N, T, C] or [N, H, W,
+/// C] -> the same.
 /// </summary>
 public sealed class Block : Layer
 {
@@ -148,7 +150,8 @@ public sealed class PatchEmbed : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
-        if (x.shape[2] < patch || x.shape[3] < patch) throw new BayouException($"a picture of {x.shape[2]} x {x.shape[3]} pixels is smaller than one patch of {patch} x {patch}");
+        if (x.shape[2] < patch || x.shape[3] < patch)
+            throw new BayouException($"a picture of {x.shape[2]} x {x.shape[3]} pixels is smaller than one patch of {patch} x {patch}");
         x = ToChannelsLast(proj.call(x));
         return norm is null ? x : norm.call(x);
     }

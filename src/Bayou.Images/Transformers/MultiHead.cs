@@ -28,7 +28,8 @@ public static class MultiHead
     public static Tensor Like(Tensor tokens, Tensor input) => input.dim() == 4 ? Reshape(tokens, 0, input.shape[1], input.shape[2], -1) : tokens;
 
     /// <summary>
-    /// softmax(scale q k' + bias) v: one node, unless the weights are changed by the caller (MiniViT's transformations) or asked for (<see cref="AttentionTap"/>): then its decomposition.
+    /// softmax(scale q k' + bias) v: one node, unless the weights are changed by the caller (MiniViT's transformations) or asked for
+    /// (<see cref="AttentionTap"/>): then its decomposition.
     /// </summary>
     /// <param name="q">[N, h, Q, d]</param>
     /// <param name="k">[N, h, K, d]</param>

@@ -8,7 +8,8 @@ namespace Bayou.Images;
 public static class PositionTable
 {
     /// <summary>
-    /// Bicubic interpolation (a = -0.75, pixel centres aligned, borders repeated: as PyTorch's interpolate) of a table, as two matrix products, so that it can be captured and trained.
+    /// Bicubic interpolation (a = -0.75, pixel centres aligned, borders repeated: as PyTorch's interpolate) of a table, as two matrix products, so that it can
+    /// be captured and trained.
     /// </summary>
     /// <param name="table">[1, prefix + rows columns, C]; the first <paramref name="prefix"/> entries (class tokens) stay as they are.</param>
     /// <param name="prefix">Entries that belong to no position.</param>

@@ -65,7 +65,8 @@ public sealed record RvtConfig
 public sealed record RvtBlockSpec(int Index, int Dim, int Heads, int Grid, double DropPath, RvtConfig Network);
 
 /// <summary>
-/// RVT, "Towards Robust Vision Transformer" (Mao et al., CVPR 2022, arXiv 2105.07926) as VARS builds on it: convolutional stem, no class token, no position table, convolutional MLP,
+/// RVT, "Towards Robust Vision Transformer" (Mao et al., CVPR 2022, arXiv 2105.07926) as VARS builds on it: convolutional stem, no class token, no position
+/// table, convolutional MLP,
 /// pooling between stages. [N, C, H, W] -> logits [N, classes]. State-dict keys are the official ones.
 /// </summary>
 public sealed class Rvt : Layer, IFeatureNetwork

@@ -48,7 +48,8 @@ public sealed record SwinConfig
 }
 
 /// <summary>
-/// Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030). [N, C, H, W] -> logits [N, classes]. Any size works: grids are padded up to whole windows. State-dict keys are timm's.
+/// Swin Transformer (Liu et al., ICCV 2021, arXiv 2103.14030). [N, C, H, W] -> logits [N, classes]. Any size works: grids are padded up to whole windows.
+/// State-dict keys are timm's.
 /// </summary>
 public sealed class SwinTransformer : Layer, IFeatureNetwork
 {
@@ -61,7 +62,8 @@ public sealed class SwinTransformer : Layer, IFeatureNetwork
     public SwinTransformer(SwinConfig config)
     {
         Config = config;
-        if (config.Depths.Length == 0 || config.Depths.Length != config.Heads.Length) throw new BayouException($"Swin: {config.Depths.Length} depths and {config.Heads.Length} heads; one of each a stage is needed");
+        if (config.Depths.Length == 0 || config.Depths.Length != config.Heads.Length)
+            throw new BayouException($"Swin: {config.Depths.Length} depths and {config.Heads.Length} heads; one of each a stage is needed");
         if (config.ImageSize % (config.Patch << (config.Depths.Length - 1)) != 0)
             throw new BayouException($"Swin: image size {config.ImageSize} must be a multiple of {config.Patch << (config.Depths.Length - 1)} (patch times 2 for every stage after the first)");
         var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());

@@ -26,7 +26,8 @@ public static class Windows
         return Reshape(Permute(x, 0, 1, 3, 2, 4), 0, height, width, channels);
     }
 
-    /// <summary>The shifted layout's mask [windows, w w, w w]: <see cref="Masked"/> between tokens that the roll brought together from different regions, 0 otherwise.</summary>
+    /// <summary>The shifted layout's mask [windows, w w, w w]: <see cref="Masked"/> between tokens that the roll brought together from different regions, 0
+    /// otherwise.</summary>
     public static Tensor ShiftMask(int height, int width, int window, int shift)
     {
         int Region(int i, int size) => i < size - window ? 0 : i < size - shift ? 1 : 2;

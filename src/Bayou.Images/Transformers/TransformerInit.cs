@@ -7,7 +7,8 @@ namespace Bayou.Images;
 public static class TransformerInit
 {
     /// <summary>
-    /// The official scheme: linear weights normal with deviation 0.02 (cut at +-2), biases 0; convolutions keep PyTorch's default. With <paramref name="fanIn"/> linear weights
+    /// The official scheme: linear weights normal with deviation 0.02 (cut at +-2), biases 0; convolutions keep PyTorch's default. With
+    /// <paramref name="fanIn"/> linear weights
     /// have deviation 1 / sqrt(fan-in) instead: 0.02 suits widths of some hundred and starves narrow networks in short trainings.
     /// </summary>
     public static void Apply(nn.Module network, bool fanIn = false)

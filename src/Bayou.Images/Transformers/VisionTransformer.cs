@@ -55,7 +55,8 @@ public sealed record VisionTransformerConfig
 }
 
 /// <summary>
-/// ViT ("An Image is Worth 16x16 Words", ICLR 2021) and DeiT ("Training data-efficient image transformers", ICML 2021). [N, C, H, W] -> logits [N, classes]; H and W may be any
+/// ViT ("An Image is Worth 16x16 Words", ICLR 2021) and DeiT ("Training data-efficient image transformers", ICML 2021). [N, C, H, W] -> logits [N, classes]; H
+/// and W may be any
 /// multiples of the patch. State-dict keys are timm's.
 /// </summary>
 public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
@@ -160,7 +161,8 @@ public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
     public int LayerCount => blocks.Count + 1;
 
     /// <summary>Groups for layer-wise decay: embeddings 0, block b is b + 1, norm and heads last.</summary>
-    public int LayerId(string name) => name.Split('.') is ["blocks", var index, ..] ? int.Parse(index) + 1 : name.StartsWith("norm", StringComparison.Ordinal) || name.StartsWith("head", StringComparison.Ordinal) ? LayerCount : 0;
+    public int LayerId(string name) =>
+        name.Split('.') is ["blocks", var index, ..] ? int.Parse(index) + 1 : name.StartsWith("norm", StringComparison.Ordinal) || name.StartsWith("head", StringComparison.Ordinal) ? LayerCount : 0;
 
     private static Tensor TokenAt(Tensor x, long index) => Reshape(Slice(x, 1, index, index + 1), 0, -1);
 
@@ -173,8 +175,10 @@ public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
 
     private static void Check(VisionTransformerConfig c)
     {
-        if (c.Patch <= 0 || c.ImageSize < c.Patch || c.ImageSize % c.Patch != 0) throw new BayouException($"VisionTransformer: image size {c.ImageSize} must be a multiple of the patch {c.Patch}");
-        if (c.Depth <= 0 || c.Heads <= 0 || c.Dim <= 0 || c.Dim % c.Heads != 0) throw new BayouException($"VisionTransformer: width {c.Dim} must be a positive multiple of {c.Heads} heads, depth {c.Depth} positive");
+        if (c.Patch <= 0 || c.ImageSize < c.Patch || c.ImageSize % c.Patch != 0)
+            throw new BayouException($"VisionTransformer: image size {c.ImageSize} must be a multiple of the patch {c.Patch}");
+        if (c.Depth <= 0 || c.Heads <= 0 || c.Dim <= 0 || c.Dim % c.Heads != 0)
+            throw new BayouException($"VisionTransformer: width {c.Dim} must be a positive multiple of {c.Heads} heads, depth {c.Depth} positive");
         if (c.Classes <= 0 || c.InChannels <= 0) throw new BayouException("VisionTransformer: classes and input channels must be positive");
         if (c.DropPath is < 0 or >= 1) throw new BayouException($"VisionTransformer: drop path rate {c.DropPath} must be in [0, 1)");
     }

@@ -56,8 +56,10 @@ public sealed record VarsConfig
 public sealed record VarsCode(Tensor Templates, Tensor Gram, Tensor Input, Tensor Lipschitz, Tensor Code, Tensor Values);
 
 /// <summary>
-/// Attention by recurrent sparse reconstruction, VARS-D and VARS-SD (Shi et al., ICML 2022, arXiv 2204.10962; specs/vars.md, section 1.2), in place of self-attention:
-/// output = P u with u = argmin 1/2 ||P u - v||^2 + lambda ||u||_1 by a few (L)ISTA steps. Self-attention with a kernel and shared queries and keys is its case of no steps and lambda 0:
+/// Attention by recurrent sparse reconstruction, VARS-D and VARS-SD (Shi et al., ICML 2022, arXiv 2204.10962; specs/vars.md, section 1.2), in place of
+/// self-attention:
+/// output = P u with u = argmin 1/2 ||P u - v||^2 + lambda ||u||_1 by a few (L)ISTA steps. Self-attention with a kernel and shared queries and keys is its case
+/// of no steps and lambda 0:
 /// P P' v. [N, T, C] or [N, H, W, C] -> the same.
 /// </summary>
 public sealed class VarsAttention : Layer
@@ -79,7 +81,8 @@ public sealed class VarsAttention : Layer
     public VarsAttention(int dim, int heads, int tokens, VarsConfig config, bool qkvBias = true)
     {
         if (heads <= 0 || dim % heads != 0) throw new BayouException($"VARS: {heads} heads do not divide {dim} channels");
-        if (config.Steps < 0 || config.Lambda < 0 || config.FeatureRatio <= 0) throw new BayouException($"VARS: steps {config.Steps} and lambda {config.Lambda} must not be negative, the feature ratio {config.FeatureRatio} must be positive");
+        if (config.Steps < 0 || config.Lambda < 0 || config.FeatureRatio <= 0)
+            throw new BayouException($"VARS: steps {config.Steps} and lambda {config.Lambda} must not be negative, the feature ratio {config.FeatureRatio} must be positive");
         (this.heads, this.config) = (heads, config);
         var (width, features) = (dim / heads, config.FeatureRatio * dim / heads);
         rand_matrix = NewParameter(randn(heads, width, features));
@@ -122,7 +125,8 @@ public sealed class VarsAttention : Layer
         var features = RandomFeatures.Of(Scale(q, Math.Pow(q.shape[^1], -0.25)), rand_matrix);
         if (kernel is not null)
         {
-            if (kernel.shape[2] != tokens.shape[1]) throw new BayouException($"VARS-SD: built for {kernel.shape[2]} tokens, given {tokens.shape[1]}: its learned templates fit one picture size only");
+            if (kernel.shape[2] != tokens.shape[1])
+                throw new BayouException($"VARS-SD: built for {kernel.shape[2]} tokens, given {tokens.shape[1]}: its learned templates fit one picture size only");
             features = Concat(-1, features, ExpandBatch(kernel, features));
         }
         var p = Normalize(features, 2);                                                     // every template is a unit vector over the tokens
@@ -153,7 +157,8 @@ public sealed class VarsAttention : Layer
     }
 }
 
-/// <summary>Positive random features of the exponential kernel ("Rethinking Attention with Performers", ICLR 2021): phi(q) phi(k)' tends to exp(q k').</summary>
+/// <summary>Positive random features of the exponential kernel ("Rethinking Attention with Performers", ICLR 2021): phi(q) phi(k)' tends to exp(q
+/// k').</summary>
 public static class RandomFeatures
 {
     /// <summary>exp(q W - |q|^2 / 2) / sqrt(m) of normalised queries.</summary>
@@ -167,7 +172,8 @@ public static class RandomFeatures
     }
 }
 
-/// <summary>Kernel attention with positive random features and separate queries and keys (Performer): linear in the tokens. [N, T, C] or [N, H, W, C] -> the same.</summary>
+/// <summary>Kernel attention with positive random features and separate queries and keys (Performer): linear in the tokens. [N, T, C] or [N, H, W, C] -> the
+/// same.</summary>
 public sealed class PerformerAttention : Layer
 {
     private readonly Linear qkv, proj;

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// VARS-S (specs/vars.md, section 1.3): a whole transformer block whose attention reconstructs every channel sparsely from learned convolutional templates, kept in the Fourier domain.
+/// VARS-S (specs/vars.md, section 1.3): a whole transformer block whose attention reconstructs every channel sparsely from learned convolutional templates,
+/// kept in the Fourier domain.
 /// Tied to one n x n grid. [N, n, n, C] or [N, n n, C] -> the same.
 /// </summary>
 public sealed class VarsStaticBlock : Layer
@@ -57,7 +58,8 @@ public sealed class VarsStaticBlock : Layer
     public override Tensor forward(Tensor x)
     {
         var grid = x.dim() == 4 ? x : Reshape(x, 0, side, side, -1);
-        if (grid.shape[1] != side || grid.shape[2] != side) throw new BayouException($"VARS-S: built for a grid of {side} x {side}, given {grid.shape[1]} x {grid.shape[2]}: its templates fit one picture size only");
+        if (grid.shape[1] != side || grid.shape[2] != side)
+            throw new BayouException($"VARS-S: built for a grid of {side} x {side}, given {grid.shape[1]} x {grid.shape[2]}: its templates fit one picture size only");
         AttentionTap.Enter(new TokenLayout(side, side));
         var y = Add(grid, drop_path.call(proj.call(norm1.call(ToChannelsLast(Reconstruct(ToChannelsFirst(v.call(grid))))))));
         y = Add(y, drop_path.call(mlp.call(norm2.call(y))));
@@ -78,7 +80,8 @@ public sealed class VarsStaticBlock : Layer
         for (var t = 0; t < Steps; t++)
             u = Soft(Sub(u, Div(Sub(fourier.Inverse(Fourier2d.Product(templates, Merge(fourier, templates, u))), b), bound)), small);
         if (AttentionTap.IsActive) AttentionTap.Record(null, Reshape(Apply(Mean(Mul(u, u), new Ints(1, 2)), Unary.Sqrt), 0, -1));
-        // Back to the grid between the two filters: a product with unsymmetric templates is no spectrum of a real map until its imaginary part has been dropped.
+        // Back to the grid between the two filters: a product with unsymmetric templates is no spectrum of a real map until its imaginary part has been
+        // dropped.
         var merged = fourier.Inverse(Merge(fourier, templates, u));
         return Reshape(fourier.Inverse(Fourier2d.Product(Fourier2d.Parts(kernel2, dim, 1), fourier.Forward(merged))), 0, dim, side, side);
     }
@@ -110,7 +113,8 @@ public sealed class TokenBatchNorm : Layer
 }
 
 /// <summary>
-/// Real discrete Fourier transform of n x n maps with orthonormal scaling, as matrix products: it can be captured and exported, and n is at most some dozens. A spectrum is
+/// Real discrete Fourier transform of n x n maps with orthonormal scaling, as matrix products: it can be captured and exported, and n is at most some dozens. A
+/// spectrum is
 /// [..., n, n/2 + 1], real and imaginary part.
 /// </summary>
 public sealed class Fourier2d

@@ -31,7 +31,8 @@ public static class VarsTraining
         return kernel.detach().Squared().sum([1, 2, 5]).amax([1, 2]).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Moves the bounds of all VARS-S blocks a tenth towards their templates' present ones; the official training does so every 100 iterations.</summary>
+    /// <summary>Moves the bounds of all VARS-S blocks a tenth towards their templates' present ones; the official training does so every 100
+    /// iterations.</summary>
     public static void UpdateBounds(nn.Module network)
     {
         using var scope = NewDisposeScope();

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Parity;
 
 /// <summary>
-/// What many classification cases ask of a network: "logits", "eval.NAME" (a sub-module's output in eval mode), "train.logits", "train.loss" (mean cross-entropy against "y"),
+/// What many classification cases ask of a network: "logits", "eval.NAME" (a sub-module's output in eval mode), "train.logits", "train.loss" (mean
+/// cross-entropy against "y"),
 /// "train.grad.KEY" and "train.after_forward.KEY" (buffers after one forward in train mode).
 /// </summary>
 internal static class TrainedNetworkCase
@@ -51,7 +52,8 @@ internal static class TrainedNetworkCase
         var seen = new Dictionary<string, Tensor>();
         foreach (var name in names.Distinct())
         {
-            if (!modules.TryGetValue(name, out var found) || found is not nn.Module<Tensor, Tensor> layer) throw new BayouException($"the network has no module '{name}'");
+            if (!modules.TryGetValue(name, out var found) || found is not nn.Module<Tensor, Tensor> layer)
+                throw new BayouException($"the network has no module '{name}'");
             layer.register_forward_hook((_, _, output) =>
             {
                 seen[name] = output.clone().DetachFromDisposeScope();

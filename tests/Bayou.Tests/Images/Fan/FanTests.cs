@@ -9,9 +9,11 @@ namespace Bayou.Tests;
 /// <summary>Fully attentional networks.</summary>
 public class FanTests
 {
-    private static Fan Vit(FanChannelMixing mixing = FanChannelMixing.Attention) => new(new FanConfig { Dims = [16, 16], Heads = [4, 4], Patch = 4, Classes = 5, Mixing = mixing, FanInInit = true });
+    private static Fan Vit(FanChannelMixing mixing = FanChannelMixing.Attention) =>
+        new(new FanConfig { Dims = [16, 16], Heads = [4, 4], Patch = 4, Classes = 5, Mixing = mixing, FanInInit = true });
 
-    private static Fan Hybrid() => new(new FanConfig { Dims = [16, 16, 24], Heads = [4, 4, 6], StemDepths = [1, 1], StemDims = [8, 12], Classes = 5, FanInInit = true });
+    private static Fan Hybrid() =>
+        new(new FanConfig { Dims = [16, 16, 24], Heads = [4, 4, 6], StemDepths = [1, 1], StemDims = [8, 12], Classes = 5, FanInInit = true });
 
     /// <summary>The block against its formula written out with plain tensor operations (specs/fan.md, section 1.1).</summary>
     [Fact]
@@ -42,7 +44,8 @@ public class FanTests
         TensorAssert.Close(expected, block.call(x), 1e-5, 1e-6);
     }
 
-    /// <summary>The gate lies where two token distributions put it: between one half and sigmoid(1), so that a gate fixed at one half is its limit for many tokens.</summary>
+    /// <summary>The gate lies where two token distributions put it: between one half and sigmoid(1), so that a gate fixed at one half is its limit for many
+    /// tokens.</summary>
     [Fact]
     public void The_gate_is_bounded()
     {

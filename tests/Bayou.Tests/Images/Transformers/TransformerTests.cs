@@ -14,9 +14,11 @@ public class TransformerTests
         ImageSize = image, Patch = 4, Dim = 24, Depth = 3, Heads = 3, Classes = 5, ClassToken = classToken, DistillationToken = distilled, FanInInit = true,
     });
 
-    private static SwinTransformer SmallSwin(int image = 32) => new(new SwinConfig { ImageSize = image, Dim = 12, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 5, FanInInit = true });
+    private static SwinTransformer SmallSwin(int image = 32) =>
+        new(new SwinConfig { ImageSize = image, Dim = 12, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 5, FanInInit = true });
 
-    private static Rvt SmallRvt() => new(new RvtConfig { ImageSize = 64, HeadDims = [8, 8], Depths = [1, 1], Heads = [2, 4], Classes = 5, FanInInit = true, MaskedBlocks = 1 });
+    private static Rvt SmallRvt() =>
+        new(new RvtConfig { ImageSize = 64, HeadDims = [8, 8], Depths = [1, 1], Heads = [2, 4], Classes = 5, FanInInit = true, MaskedBlocks = 1 });
 
     /// <summary>One node and its decomposition agree, in value and in every gradient, with and without a bias and at a scale of its own.</summary>
     [Theory]
@@ -71,7 +73,8 @@ public class TransformerTests
         if (prefix > 0) TensorAssert.Close(table[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon], ours[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon], 0, 0);
     }
 
-    /// <summary>Every element of a window keeps its place through cutting and merging, and the mask separates exactly the regions of the shifted grid.</summary>
+    /// <summary>Every element of a window keeps its place through cutting and merging, and the mask separates exactly the regions of the shifted
+    /// grid.</summary>
     [Fact]
     public void Windows_are_cut_merged_and_masked()
     {
