@@ -10,5 +10,6 @@ public static class Benchmarks
         new CoreBench(),
         new TransformersBench(),
         new CorruptionsBenchmark(),
+        new PointsBenchmark(),
     ];
 }

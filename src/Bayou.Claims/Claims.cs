@@ -16,6 +16,8 @@ public static class Claims
         new SLaKClaim(),
         new CorruptionsClaim(),
         new SkipNetClaim(), new AViTClaim(), new MiniViTClaim(),
+        new SparseConvClaim(),
+        new PointOpsClaim(),
     ];
 
     /// <summary>Finds a claim.</summary>

@@ -82,6 +82,7 @@ public static class BayouCli
         root.Add(ExportCommand.Create());
         root.Add(ExplainCommand.Create());
         root.Add(LatencyCommand.Create());
+        root.Add(PointsCommand.Create());
         root.Add(ClaimsCommand.Create());
         root.Add(Common.Verbose);
         HelpText.Install(root);

@@ -1,6 +1,7 @@
 using Bayou.Core;
 using Bayou.Data;
 using Bayou.Images;
+using Bayou.Points;
 
 namespace Bayou.Fit;
 
@@ -8,7 +9,7 @@ namespace Bayou.Fit;
 public static class Catalog
 {
     /// <summary>The composed catalog.</summary>
-    public static ModelCatalog Models { get; } = new(ImageModels.All);
+    public static ModelCatalog Models { get; } = new(ImageModels.All, PointModels.All);
 
     /// <summary>How a model's published weights see pictures, at a size.</summary>
     public static Preprocessing PreprocessingOf(ModelEntry entry, int size, int channels = 3)

@@ -2,7 +2,9 @@ using System.Buffers;
 
 namespace Bayou.Kernels;
 
-/// <summary>Stable sort of 64-bit keys with a 32-bit companion: least significant digit first, eleven bits a pass; passes in which all keys agree are left out.</summary>
+/// <summary>
+/// Stable sort of 64-bit keys with a 32-bit companion: least significant digit first, eleven bits a pass; passes in which all keys agree are left out.
+/// </summary>
 public static class RadixSort
 {
     private const int Bits = 11, Buckets = 1 << Bits;

@@ -49,11 +49,21 @@ public static class Evaluator
             var logits = predict(batch.Images);
             if (logits.dim() != 2 || logits.shape[0] != batch.Labels.shape[0] || logits.shape[1] != source.Classes)
                 throw new BayouException($"the classifier gave {new Ints(logits.shape)} for {batch.Labels.shape[0]} pictures of {source.Classes} classes; logits [N, {source.Classes}] are expected");
-            metrics.Add(logits, batch.Labels);
-            lossSum += nn.functional.cross_entropy(logits, batch.Labels, reduction: nn.Reduction.Sum).item<float>();
+            // Points labelled below 0 are ignored: there may be some in every batch of a segmentation.
+            var (labels, indices) = (batch.Labels, batch.Indices);
+            var kept = labels.ge(Number.Of(0));
+            if (!kept.all().item<bool>())
+            {
+                var rows = kept.nonzero().reshape(-1);
+                (logits, labels) = (logits.index_select(0, rows), labels.index_select(0, rows));
+                indices = [.. rows.data<long>().ToArray().Select(r => indices[r])];
+            }
+            if (labels.shape[0] == 0) continue;
+            metrics.Add(logits, labels);
+            lossSum += nn.functional.cross_entropy(logits, labels, reduction: nn.Reduction.Sum).item<float>();
             var (confidence, best) = nn.functional.softmax(logits, 1).max(1);
-            var (c, b, l) = (confidence.to(ScalarType.Float32).data<float>().ToArray(), best.data<long>().ToArray(), batch.Labels.data<long>().ToArray());
-            for (var i = 0; i < l.Length; i++) predictions.Add(new(batch.Indices[i], (int)l[i], (int)b[i], c[i]));
+            var (c, b, l) = (confidence.to(ScalarType.Float32).data<float>().ToArray(), best.data<long>().ToArray(), labels.data<long>().ToArray());
+            for (var i = 0; i < l.Length; i++) predictions.Add(new(indices[i], (int)l[i], (int)b[i], c[i]));
         }
         if (metrics.Count == 0) throw new BayouException("nothing to evaluate: the source gave no pictures");
         return new(metrics.Top1, metrics.Top5, lossSum / metrics.Count, metrics.Confusion, predictions);

@@ -15,13 +15,14 @@ internal static class EvalCommand
     {
         var command = new Command("eval", """
             Measures a model on one part of a data set: top-1, top-5, loss, accuracy of every class, the most frequent confusions.
-            MODEL is an .onnx file of Bayou, or a catalog name with --weights.
+            MODEL is an .onnx file of Bayou, or a catalog name with --weights; for models on points the model.safetensors of `bayou train` (mean IoU, or class accuracy of shapes).
 
             Examples:
               bayou eval runs/photos/model.onnx photos/
               bayou eval convnext_tiny photos/ --weights runs/train-x/model.safetensors --part val
               bayou eval model.onnx fashion-mnist --json
               bayou eval convnext_tiny photos/ --weights w.safetensors --format e4m3,e3m4,int8,int4 --per-layer
+              bayou eval runs/train-minkunet/model.safetensors synthetic-rooms:target
             """);
         var model = new ModelArguments();
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
@@ -35,6 +36,8 @@ internal static class EvalCommand
         command.SetAction((parsed, cancel) =>
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
+            if (Points.PointSetup.IsModel(parsed.GetValue(model.Model)!))
+                return Task.FromResult(PointRuns.Evaluate(parsed.GetValue(model.Model)!, parsed.GetValue(data)!, parsed.GetValue(seed), parsed.GetValue(json), cancel));
             var splits = DataSplits.Open(parsed.GetValue(data)!, new SplitOptions { Seed = parsed.GetValue(seed) });
             var parts = splits.Parts.Where(p => parsed.GetValue(part) == "all" || p.Part == parsed.GetValue(part)).Select(p => p.Data).Where(d => d.Count > 0).ToList();
             if (parts.Count == 0) throw new BayouException($"'{parsed.GetValue(data)}' has no {parsed.GetValue(part)} part");

@@ -13,6 +13,7 @@ internal static class PredictCommand
     {
         var command = new Command("predict", """
             Classifies pictures with a model.onnx written by `bayou fit` or `bayou export`; the file carries its preprocessing and labels.
+            A model.safetensors of a model on points classifies clouds, or labels their points and writes them as .ply and as a page.
             Unreadable pictures are listed and skipped; the exit code is then 1.
 
             Examples:
@@ -39,6 +40,11 @@ internal static class PredictCommand
 
     private static int Run(string model, string[] paths, int top, int threads, bool json, CancellationToken cancel)
     {
+        if (Points.PointSetup.IsModel(model))
+        {
+            Common.UseThreads(threads);
+            return PointRuns.Predict(model, paths, Math.Max(1, top), json);
+        }
         if (top < 1) throw new BayouException($"--top {top}: at least 1 class is shown");
         using var classifier = new OnnxClassifier(model, threads);
         var results = new List<Predicted>();

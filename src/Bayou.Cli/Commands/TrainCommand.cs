@@ -13,6 +13,7 @@ internal static class TrainCommand
     {
         var command = new Command("train", """
             Trains one catalog model on a folder, .zip or built-in data set; writes model.safetensors, model.onnx and TensorBoard events into the run folder.
+            Models on points train on clouds and write no .onnx: a folder with train_points.npy..., a sub-folder of clouds a class, scans with SemanticKITTI labels, synthetic-rooms.
 
             Examples:
               bayou train convnext_tiny photos/ --epochs 30 --size 128
@@ -21,6 +22,8 @@ internal static class TrainCommand
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7 --resume
               bayou train slak_tiny photos/ --epochs 30 --sparse 0.4 --sparse-init snip
               bayou train nasbench201:333132 cifar10 --epochs 20 --energy --until-accuracy 70 --price 0.30
+              bayou train pointnet_cls_small modelnet/ --epochs 20
+              bayou train minkunet_small scans/ --epochs 30 --voxel 0.2
             """);
         var model = new ModelArguments();
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
@@ -28,11 +31,12 @@ internal static class TrainCommand
         var output = new Option<string?>("--out") { Description = "run folder; default runs/train-MODEL-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on from the checkpoint in --out; ends with bit-identical weights" };
         var (recipe, sparse) = (new RecipeOptions(), new SparseTrainOptions());
+        var voxel = new Option<float>("--voxel") { Description = "models on voxels: side of a voxel; 0: by the data", DefaultValueFactory = _ => 0f };
         var energy = new EnergyOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[epochs, output, resume, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[epochs, output, resume, voxel, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
@@ -40,6 +44,11 @@ internal static class TrainCommand
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
             var resuming = parsed.GetValue(resume);
             if (!resuming && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
+            if (Points.PointModels.Has(name))
+            {
+                return Task.FromResult(PointRuns.Train(name, parsed.GetValue(data)!, folder, recipe, parsed, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, parsed.GetValue(model.Size),
+                    parsed.GetValue(voxel), parsed.GetValue(json), cancel));
+            }
             var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else if (result.Sparsity is { } sparsity) SparseTrainOptions.Print(sparsity, result.SparseCost);

@@ -3,7 +3,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Core;
 
-/// <summary>Sparse convolution: x [n, Cin], weight [K, Cin, Cout], bias [Cout] or null -> [m, Cout]; see <see cref="SparseConv"/>. It has no ONNX form.</summary>
+/// <summary>
+/// Sparse convolution: x [n, Cin], weight [K, Cin, Cout], bias [Cout] or null -> [m, Cout]; see <see cref="SparseConv"/>. It has no ONNX form.
+/// </summary>
 public sealed record SparseConvOp(KernelMap Map) : Op
 {
     /// <inheritdoc/>

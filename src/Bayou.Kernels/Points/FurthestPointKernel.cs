@@ -4,8 +4,10 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie in buckets of 64 along the Z-curve, each with its box and
-/// its largest remaining distance; a new sample touches only buckets whose box is nearer than that. The bound is computed with the same float operations in the same order as the
+/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie in buckets of 64 along the Z-curve,
+/// each with its box and
+/// its largest remaining distance; a new sample touches only buckets whose box is nearer than that. The bound is computed with the same float operations in
+/// the same order as the
 /// distances, and rounding is monotonic, so a bucket that is left out could not have changed: results equal the plain algorithm's bit for bit.
 /// </summary>
 public static class FurthestPointKernel
@@ -27,7 +29,8 @@ public static class FurthestPointKernel
     {
         var n = xyz.Length / 3;
         if (n == 0 || xyz.Length % 3 != 0) throw new ArgumentException($"{xyz.Length} coordinates are no cloud of points", nameof(xyz));
-        if (tieThreads < 0 || (tieThreads & (tieThreads - 1)) != 0) throw new ArgumentException($"{tieThreads} threads: a power of two is needed", nameof(tieThreads));
+        if (tieThreads < 0 || (tieThreads & (tieThreads - 1)) != 0)
+            throw new ArgumentException($"{tieThreads} threads: a power of two is needed", nameof(tieThreads));
         if (picked.IsEmpty) return;
         var state = new State(xyz, tieThreads);
         picked[0] = 0;

@@ -57,7 +57,8 @@ public static class GridKernel
             low[d] = MathF.Floor(low[d] * inverse) * side;
             cells[d] = Math.Floor((high[d] - low[d]) / side) + 1;
         }
-        if (cells[0] * cells[1] * cells[2] > long.MaxValue) throw new ArgumentException($"{cells[0]} x {cells[1]} x {cells[2]} cells of side {side} are too many: use larger ones");
+        if (cells[0] * cells[1] * cells[2] > long.MaxValue)
+            throw new ArgumentException($"{cells[0]} x {cells[1]} x {cells[2]} cells of side {side} are too many: use larger ones");
         var (nx, ny) = ((ulong)cells[0], (ulong)cells[1]);
         var keys = new ulong[n];
         for (var i = 0; i < n; i++)

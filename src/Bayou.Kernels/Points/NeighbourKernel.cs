@@ -12,7 +12,8 @@ public static unsafe class NeighbourKernel
     private const int Chunk = 256;
 
     /// <summary>
-    /// The k nearest points of every query as pointops gives them: ascending squared distance; a query that meets equal distances among its k + 1 nearest is answered by the official bounded
+    /// The k nearest points of every query as pointops gives them: ascending squared distance; a query that meets equal distances among its k + 1 nearest is
+    /// answered by the official bounded
     /// max-heap over all points, because there the heap decides which of the equals stay and in which order. Missing neighbours are point 0 at <see cref="Far"/>.
     /// </summary>
     /// <param name="cloud">[n, 3], n at least 1; in the caller's order.</param>
@@ -125,7 +126,9 @@ public static unsafe class NeighbourKernel
         });
     }
 
-    /// <summary>Splits the queries over the threads in fixed pieces; every query is answered alone, so results do not depend on the number of threads.</summary>
+    /// <summary>
+    /// Splits the queries over the threads in fixed pieces; every query is answered alone, so results do not depend on the number of threads.
+    /// </summary>
     private static void Run(int count, Action<int, int> range)
     {
         var pieces = (count + Chunk - 1) / Chunk;
@@ -145,7 +148,10 @@ public static unsafe class NeighbourKernel
         return false;
     }
 
-    /// <summary>The official search: all slots start as (point 0, <see cref="Far"/>), a point replaces the root of a max-heap when it is strictly nearer, and a heap sort orders what stays.</summary>
+    /// <summary>
+    /// The official search: all slots start as (point 0, <see cref="Far"/>), a point replaces the root of a max-heap when it is strictly nearer, and a heap
+    /// sort orders what stays.
+    /// </summary>
     internal static void Heap(float* cloud, int n, float* query, Span<int> indices, Span<float> distances)
     {
         indices.Clear();

@@ -4,7 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches. Squared distances are float32, (dx dx + dy dy) + dz dz without fused steps; box bounds use the
+/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches. Squared distances are float32, (dx dx + dy dy) + dz dz
+/// without fused steps; box bounds use the
 /// same operations in the same order, and rounding is monotonic, so pruning never loses a point. Read-only after it is built: any number of threads may search.
 /// </summary>
 public sealed class PointTree

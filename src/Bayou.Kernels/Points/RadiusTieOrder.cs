@@ -1,8 +1,10 @@
 namespace Bayou.Kernels;
 
 /// <summary>
-/// What decides between exactly equal distances in KPConv's radius search: the order in which its kd-tree (sliding midpoint splits, at most ten points a leaf, the nearer child first) meets the
-/// points, and what an introsort by distance makes of that order. Barycentres of two points, which grid subsampling makes, are equally far from both, so this is not rare.
+/// What decides between exactly equal distances in KPConv's radius search: the order in which its kd-tree (sliding midpoint splits, at most ten points a
+/// leaf, the nearer child first) meets the
+/// points, and what an introsort by distance makes of that order. Barycentres of two points, which grid subsampling makes, are equally far from both, so this
+/// is not rare.
 /// Built only for clouds in which a query meets equals.
 /// </summary>
 internal sealed class RadiusTieOrder

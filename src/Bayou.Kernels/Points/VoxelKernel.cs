@@ -1,6 +1,9 @@
 namespace Bayou.Kernels;
 
-/// <summary>The voxelisations of the published systems: hashed keys (PointTransformer, Stratified Transformer), grid clusters (torch_cluster), hard and dynamic voxels (mmcv).</summary>
+/// <summary>
+/// The voxelisations of the published systems: hashed keys (PointTransformer, Stratified Transformer), grid clusters (torch_cluster), hard and dynamic voxels
+/// (mmcv).
+/// </summary>
 public static class VoxelKernel
 {
     private const ulong FnvOffset = 14695981039346656037, FnvPrime = 1099511628211;
@@ -133,7 +136,9 @@ public static class VoxelKernel
     /// <param name="Counts">[voxels] points kept.</param>
     public sealed record HardVoxels(float[] Values, int[] Coordinates, int[] Counts);
 
-    /// <summary>Voxels numbered by first appearance, at most <paramref name="maxVoxels"/> of them, each with its first <paramref name="maxPoints"/> points.</summary>
+    /// <summary>
+    /// Voxels numbered by first appearance, at most <paramref name="maxVoxels"/> of them, each with its first <paramref name="maxPoints"/> points.
+    /// </summary>
     public static HardVoxels Hard(ReadOnlySpan<float> points, int c, ReadOnlySpan<float> size, ReadOnlySpan<float> range, int maxPoints, int maxVoxels)
     {
         var cells = Dynamic(points, c, size, range);

@@ -1,7 +1,8 @@
 namespace Bayou.Kernels;
 
 /// <summary>
-/// The pairs of a sparse convolution: for every kernel offset the (input row, output row) pairs it connects. Pairs of one offset ascend in space at both ends, so that they can be cut
+/// The pairs of a sparse convolution: for every kernel offset the (input row, output row) pairs it connects. Pairs of one offset ascend in space at both
+/// ends, so that they can be cut
 /// into blocks of neighbouring outputs (or inputs), one thread a block: no two threads write the same row, and sums do not depend on the number of threads.
 /// </summary>
 public sealed class KernelMap
@@ -154,7 +155,8 @@ public sealed class KernelMap
     }
 
     /// <summary>
-    /// Numbers of voxels such that an offset is one addition: each axis is as wide as the voxels and the reach of the kernel need. Axes with long empty stretches are shortened to
+    /// Numbers of voxels such that an offset is one addition: each axis is as wide as the voxels and the reach of the kernel need. Axes with long empty
+    /// stretches are shortened to
     /// stretches just longer than the reach, which changes no neighbourhood; so coordinates may lie anywhere.
     /// </summary>
     private sealed class Lattice

@@ -3,8 +3,10 @@ using System.Buffers;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Sparse convolution over a <see cref="KernelMap"/>: y[out] += x[in] W[k] for all pairs of all offsets k, and its gradients. Rows are read where they lie and added where they belong
-/// ("fetch on demand": no gather buffer, no scatter pass); a block of neighbouring output rows stays in the cache while all offsets pass over it. Sums do not depend on the number of threads.
+/// Sparse convolution over a <see cref="KernelMap"/>: y[out] += x[in] W[k] for all pairs of all offsets k, and its gradients. Rows are read where they lie
+/// and added where they belong
+/// ("fetch on demand": no gather buffer, no scatter pass); a block of neighbouring output rows stays in the cache while all offsets pass over it. Sums do not
+/// depend on the number of threads.
 /// </summary>
 public static unsafe partial class SparseGemm
 {
@@ -155,7 +157,8 @@ public static unsafe partial class SparseGemm
 
     // --- panels: columns of W in groups of one, two or (with 512-bit registers) four registers, zero-padded
 
-    private static int LanesOf(KernelIsaLevel isa) => isa switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+    private static int LanesOf(KernelIsaLevel isa) =>
+        isa switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
 
     /// <summary>Registers of the panel that starts where <paramref name="left"/> columns are left.</summary>
     private static int PanelRegisters(int left, int lanes) => lanes == 16 && left > 2 * lanes ? 4 : left > lanes ? 2 : 1;

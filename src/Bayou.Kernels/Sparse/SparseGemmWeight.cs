@@ -1,6 +1,8 @@
 namespace Bayou.Kernels;
 
-/// <summary>The weight gradient of one segment of pairs: tiles of six input channels against one panel of output channels, summed over the pairs in registers.</summary>
+/// <summary>
+/// The weight gradient of one segment of pairs: tiles of six input channels against one panel of output channels, summed over the pairs in registers.
+/// </summary>
 public static unsafe partial class SparseGemm
 {
     // Pairs whose gradients are packed side by side: with their inputs they fit the second-level cache.

@@ -28,7 +28,8 @@ public sealed record MinkUNetConfig
     public int StemKernel { get; init; } = 5;
 
     /// <summary>
-    /// Where the encoder widens: in a stage's first block, as MinkowskiEngine's own MinkUNet does (false), or in the strided convolution before it, as Res16UNet of CodedVTR does (true).
+    /// Where the encoder widens: in a stage's first block, as MinkowskiEngine's own MinkUNet does (false), or in the strided convolution before it, as
+    /// Res16UNet of CodedVTR does (true).
     /// </summary>
     public bool WidenWhenStriding { get; init; }
 
@@ -37,7 +38,8 @@ public sealed record MinkUNetConfig
 }
 
 /// <summary>
-/// Sparse residual U-Net (Choy et al., CVPR 2019, section 5; MinkUNet, Res16UNet): a stem, four levels down by 2x2x2 convolutions of stride 2, four up by transposed ones with the encoder's
+/// Sparse residual U-Net (Choy et al., CVPR 2019, section 5; MinkUNet, Res16UNet): a stem, four levels down by 2x2x2 convolutions of stride 2, four up by
+/// transposed ones with the encoder's
 /// features of the same level beside them, a 1x1 classifier. Packed voxels [n, 4 + C] -> logits [n, classes]. State-dict keys are the official ones.
 /// </summary>
 public sealed class MinkUNet : Layer
@@ -53,7 +55,8 @@ public sealed class MinkUNet : Layer
     /// <summary>Builds the network.</summary>
     public MinkUNet(MinkUNetConfig config)
     {
-        if (config.Planes.Length != 8 || config.Layers.Length != 8) throw new BayouException($"a MinkUNet has eight stages, not {config.Planes.Length} widths and {config.Layers.Length} depths");
+        if (config.Planes.Length != 8 || config.Layers.Length != 8)
+            throw new BayouException($"a MinkUNet has eight stages, not {config.Planes.Length} widths and {config.Layers.Length} depths");
         Config = config;
         var (planes, m) = (config.Planes, config.Momentum);
         var width = new int[8];

@@ -7,14 +7,19 @@ namespace Bayou.Points;
 /// <summary>Grids, radius neighbours and interpolation.</summary>
 public static unsafe partial class PointOps
 {
-    /// <summary>Grid subsampling of stacked clouds (KPConv): barycentres, mean features and majority labels of the cells, in the order in which the cells first appear.</summary>
+    /// <summary>
+    /// Grid subsampling of stacked clouds (KPConv): barycentres, mean features and majority labels of the cells, in the order in which the cells first
+    /// appear.
+    /// </summary>
     /// <param name="xyz">[n, 3].</param>
     /// <param name="lengths">[b] points of every cloud.</param>
     /// <param name="side">Side of a cell.</param>
     /// <param name="features">[n, c] or null.</param>
     /// <param name="labels">int [n] or null.</param>
     /// <param name="most">Cells to keep of every cloud.</param>
-    /// <returns>Points [m, 3], lengths int32 [b], features [m, c] or null, labels int32 [m] or null, whether a label's majority is unique bool [m] or null.</returns>
+    /// <returns>
+    /// Points [m, 3], lengths int32 [b], features [m, c] or null, labels int32 [m] or null, whether a label's majority is unique bool [m] or null.
+    /// </returns>
     public static (Tensor Points, Tensor Lengths, Tensor? Features, Tensor? Labels, Tensor? LabelIsUnique) GridSubsample(
         Tensor xyz, Tensor lengths, float side, Tensor? features = null, Tensor? labels = null, int most = int.MaxValue)
     {
@@ -50,7 +55,8 @@ public static unsafe partial class PointOps
     }
 
     /// <summary>
-    /// Radius neighbours of stacked clouds (KPConv): strictly within r, nearest first (equals in the order of the official search), padded with the number of supports (the "shadow" index).
+    /// Radius neighbours of stacked clouds (KPConv): strictly within r, nearest first (equals in the order of the official search), padded with the number of
+    /// supports (the "shadow" index).
     /// </summary>
     /// <param name="queries">[m, 3].</param>
     /// <param name="supports">[n, 3].</param>
@@ -70,7 +76,8 @@ public static unsafe partial class PointOps
     }
 
     /// <summary>
-    /// Radius search of torch-points-kernels (partial dense): at most <paramref name="most"/> neighbours strictly within r. The original keeps a random part when there are more; this keeps the nearest.
+    /// Radius search of torch-points-kernels (partial dense): at most <paramref name="most"/> neighbours strictly within r. The original keeps a random part
+    /// when there are more; this keeps the nearest.
     /// </summary>
     /// <returns>idx int32 [m, most], padded with -1; squared distances [m, most], padded with -1.</returns>
     public static (Tensor Index, Tensor SquaredDistance) PartialDenseBall(Tensor queries, Tensor supports, Tensor queryLengths, Tensor supportLengths, float radius, int most)
@@ -109,7 +116,8 @@ public static unsafe partial class PointOps
     }
 
     /// <summary>
-    /// Interpolation of stacked clouds (pointops): the k nearest supports weighted by 1 / (d + 1e-8), normalised. With fewer than k supports the missing ones weigh next to nothing (their
+    /// Interpolation of stacked clouds (pointops): the k nearest supports weighted by 1 / (d + 1e-8), normalised. With fewer than k supports the missing ones
+    /// weigh next to nothing (their
     /// distance counts as 1e5). Differentiable in the features.
     /// </summary>
     /// <param name="xyz">[n, 3] supports.</param>

@@ -15,7 +15,8 @@ public enum TieRule
 }
 
 /// <summary>
-/// Point operators with the rules of the official kernels, exact, on the CPU. "Stacked" clouds lie in one [n, 3] tensor with offsets [b] = running totals; indices are then global.
+/// Point operators with the rules of the official kernels, exact, on the CPU. "Stacked" clouds lie in one [n, 3] tensor with offsets [b] = running totals;
+/// indices are then global.
 /// Squared distances are float32 without fused steps. Coordinates must be finite.
 /// </summary>
 public static unsafe partial class PointOps
@@ -107,7 +108,10 @@ public static unsafe partial class PointOps
         return (index, distance);
     }
 
-    /// <summary>Ball query of a batch (PointNet++): the first points in index order with squared distance strictly below r r; the first hit pads the row, no hit gives zeros.</summary>
+    /// <summary>
+    /// Ball query of a batch (PointNet++): the first points in index order with squared distance strictly below r r; the first hit pads the row, no hit gives
+    /// zeros.
+    /// </summary>
     /// <param name="radius">r; r r is taken in float32.</param>
     /// <param name="samples">Columns.</param>
     /// <param name="xyz">[B, N, 3].</param>
@@ -132,7 +136,8 @@ public static unsafe partial class PointOps
     {
         float[] points = Points(xyz, "xyz"), queries = Points(newXyz, "new_xyz");
         int[] ends = Offsets(offset, points.Length / 3, "offset"), newEnds = Offsets(newOffset, queries.Length / 3, "new_offset");
-        if (ends.Length != newEnds.Length || samples < 1) throw new BayouException($"ball query: {ends.Length} clouds, queries for {newEnds.Length}, {samples} samples");
+        if (ends.Length != newEnds.Length || samples < 1)
+            throw new BayouException($"ball query: {ends.Length} clouds, queries for {newEnds.Length}, {samples} samples");
         var index = new int[queries.Length / 3 * samples];
         fixed (float* q = queries)
         fixed (int* i = index)
@@ -206,7 +211,8 @@ public static unsafe partial class PointOps
         {
             if (ends[c] < (c == 0 ? 0 : ends[c - 1])) throw new BayouException($"{name}: running totals must not fall, and entry {c} is {ends[c]}");
         }
-        if (total >= 0 && (ends.Length == 0 ? 0 : ends[^1]) != total) throw new BayouException($"{name} ends at {(ends.Length == 0 ? 0 : ends[^1])}, there are {total} points");
+        if (total >= 0 && (ends.Length == 0 ? 0 : ends[^1]) != total)
+            throw new BayouException($"{name} ends at {(ends.Length == 0 ? 0 : ends[^1])}, there are {total} points");
         return ends;
     }
 }

@@ -45,7 +45,9 @@ public static class KernelOffsets
         return [.. offsets];
     }
 
-    /// <summary>TorchSparse: every axis runs from -size/2 + 1 (rounded down) to size/2; an odd volume has the first axis fastest, an even one the last.</summary>
+    /// <summary>
+    /// TorchSparse: every axis runs from -size/2 + 1 (rounded down) to size/2; an odd volume has the first axis fastest, an even one the last.
+    /// </summary>
     /// <param name="size">Side of every axis.</param>
     /// <param name="stride">Tensor stride.</param>
     /// <param name="dilation">Dilation.</param>
@@ -74,7 +76,8 @@ public static class KernelOffsets
     }
 
     /// <summary>
-    /// Row of a TorchSparse 2x2x2 kernel that holds the weights of a MinkowskiEngine kernel's row, and the other way round: k = x + 2y + 4z in one is 4x + 2y + z in the other.
+    /// Row of a TorchSparse 2x2x2 kernel that holds the weights of a MinkowskiEngine kernel's row, and the other way round: k = x + 2y + 4z in one is 4x + 2y
+    /// + z in the other.
     /// </summary>
     public static int SwapEven(int k) => (k & 1) << 2 | (k & 2) | k >> 2;
 }

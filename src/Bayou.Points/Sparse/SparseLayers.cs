@@ -27,7 +27,8 @@ public sealed record ConvSettings(int Size = 3, int Stride = 1, int Dilation = 1
 }
 
 /// <summary>
-/// MinkowskiEngine's generalised convolution (Choy et al., CVPR 2019, equation 3). Keys kernel [K, Cin, Cout] ([Cin, Cout] for size 1 and stride 1), bias [1, Cout].
+/// MinkowskiEngine's generalised convolution (Choy et al., CVPR 2019, equation 3). Keys kernel [K, Cin, Cout] ([Cin, Cout] for size 1 and stride 1), bias [1,
+/// Cout].
 /// Stride 1 keeps the voxels (submanifold); stride s gives the coarser level; offsets are in units of the input's tensor stride.
 /// </summary>
 public sealed class MinkowskiConvolution : SparseLayer
@@ -69,7 +70,8 @@ public sealed class MinkowskiConvolution : SparseLayer
 }
 
 /// <summary>
-/// MinkowskiEngine's transposed convolution: out[u + off_k] += x[u] W[k] onto the voxels of the finer level where they exist (U-Nets), else onto all the kernel reaches.
+/// MinkowskiEngine's transposed convolution: out[u + off_k] += x[u] W[k] onto the voxels of the finer level where they exist (U-Nets), else onto all the
+/// kernel reaches.
 /// </summary>
 public sealed class MinkowskiConvolutionTranspose : SparseLayer
 {

@@ -8,7 +8,8 @@ namespace Bayou.Points;
 public static class SparsePooling
 {
     /// <summary>Batch item of every row, int64 [n], as a constant of the network.</summary>
-    public static Tensor BatchIndex(SparseTensor x) => Ops.Constant(tensor(Enumerable.Range(0, x.Voxels.Count).Select(i => (long)x.Voxels.Coordinates[4 * i]).ToArray()));
+    public static Tensor BatchIndex(SparseTensor x) =>
+        Ops.Constant(tensor(Enumerable.Range(0, x.Voxels.Count).Select(i => (long)x.Voxels.Coordinates[4 * i]).ToArray()));
 
     /// <summary>Pools all voxels of every batch item: [batches, C].</summary>
     public static Tensor Global(SparseTensor x, PoolKind kind)
@@ -19,7 +20,8 @@ public static class SparsePooling
     }
 
     /// <summary>
-    /// Trilinear interpolation at points from the eight voxels of the tensor stride around each. MinkowskiEngine: absent corners contribute nothing and weights are not renormalised;
+    /// Trilinear interpolation at points from the eight voxels of the tensor stride around each. MinkowskiEngine: absent corners contribute nothing and
+    /// weights are not renormalised;
     /// TorchSparse (devoxelise) divides by the sum of the present weights + 1e-8.
     /// </summary>
     /// <param name="x">Features on voxels.</param>

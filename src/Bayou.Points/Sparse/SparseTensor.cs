@@ -22,11 +22,13 @@ public sealed record SparseTensor(VoxelSet Voxels, Tensor Features)
     }
 
     /// <summary>
-    /// Reads the packed form [n, 4 + C] (batch, x, y, z, features), which is how networks on voxels take one tensor. float32 holds whole numbers up to 16.7 million exactly.
+    /// Reads the packed form [n, 4 + C] (batch, x, y, z, features), which is how networks on voxels take one tensor. float32 holds whole numbers up to 16.7
+    /// million exactly.
     /// </summary>
     public static SparseTensor Unpack(Tensor packed)
     {
-        if (packed.dim() != 2 || packed.shape[1] < 5) throw new BayouException($"packed voxels are [n, 4 + C] (batch, x, y, z, features), not {new Ints(packed.shape)}");
+        if (packed.dim() != 2 || packed.shape[1] < 5)
+            throw new BayouException($"packed voxels are [n, 4 + C] (batch, x, y, z, features), not {new Ints(packed.shape)}");
         var coordinates = Ops.Slice(packed, 1, 0, 4);
         return new(VoxelSpace.Create(TensorMemory.ToArray<int>(coordinates)), Ops.Slice(packed, 1, 4));
     }
@@ -38,7 +40,8 @@ public sealed record SparseTensor(VoxelSet Voxels, Tensor Features)
     public Tensor CoordinateTensor() => tensor(Voxels.Coordinates, [Voxels.Count, 4]);
 
     /// <summary>
-    /// Voxels of points as MinkowskiEngine makes them: floor(point / side), the first point of each voxel kept, in the order of first occurrence. With labels, a voxel whose points
+    /// Voxels of points as MinkowskiEngine makes them: floor(point / side), the first point of each voxel kept, in the order of first occurrence. With
+    /// labels, a voxel whose points
     /// disagree gets <paramref name="ignore"/>.
     /// </summary>
     /// <param name="xyz">[n, 3], finite.</param>
@@ -57,7 +60,8 @@ public sealed record SparseTensor(VoxelSet Voxels, Tensor Features)
             for (var d = 0; d < 3; d++)
             {
                 var cell = MathF.Floor(xyz[3 * i + d] / side);
-                if (!(MathF.Abs(cell) < 1 << 30)) throw new BayouException($"point {i} ({xyz[3 * i]}, {xyz[3 * i + 1]}, {xyz[3 * i + 2]}) is too far away, or not finite, for voxels of side {side}");
+                if (!(MathF.Abs(cell) < 1 << 30))
+                    throw new BayouException($"point {i} ({xyz[3 * i]}, {xyz[3 * i + 1]}, {xyz[3 * i + 2]}) is too far away, or not finite, for voxels of side {side}");
                 rows[4 * i + 1 + d] = (int)cell;
             }
         }

@@ -89,9 +89,11 @@ public sealed class SpconvConv3d : nn.Module<SpconvTensor, SpconvTensor>
     public SpconvConv3d(SpconvKind kind, int inChannels, int outChannels, int kernel, int stride = 1, int padding = 0, int dilation = 1, bool bias = true, string? indiceKey = null,
         SpconvLayout layout = SpconvLayout.V2) : base("spconv")
     {
-        if (kernel < 1 || stride < 1 || padding < 0 || dilation < 1) throw new BayouException($"spconv: kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation} are no convolution");
+        if (kernel < 1 || stride < 1 || padding < 0 || dilation < 1)
+            throw new BayouException($"spconv: kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation} are no convolution");
         if (kind == SpconvKind.Submanifold && kernel % 2 == 0) throw new BayouException($"spconv: a submanifold convolution needs an odd kernel, not {kernel}");
-        if (kind == SpconvKind.Inverse && indiceKey is null) throw new BayouException("spconv: an inverse convolution needs the indice key of the convolution it inverts");
+        if (kind == SpconvKind.Inverse && indiceKey is null)
+            throw new BayouException("spconv: an inverse convolution needs the indice key of the convolution it inverts");
         (this.kind, this.kernel, this.stride, this.padding, this.dilation, this.indiceKey, this.layout) = (kind, kernel, stride, padding, dilation, indiceKey, layout);
         long k = kernel;
         var bound = 1 / Math.Sqrt(inChannels * Math.Pow(kernel, 3));
@@ -120,13 +122,15 @@ public sealed class SpconvConv3d : nn.Module<SpconvTensor, SpconvTensor>
     {
         if (kind == SpconvKind.Inverse)
         {
-            if (!x.Pairs.TryGetValue(indiceKey!, out var earlier)) throw new BayouException($"spconv: no convolution named '{indiceKey}' has run before its inverse");
+            if (!x.Pairs.TryGetValue(indiceKey!, out var earlier))
+                throw new BayouException($"spconv: no convolution named '{indiceKey}' has run before its inverse");
             return (earlier.Map.Transposed(), earlier.Coordinates, earlier.SpatialShape);
         }
         if (kind == SpconvKind.Submanifold)
         {
             // A submanifold convolution is its own inverse's target: its pairs can be shared by name.
-            if (indiceKey is not null && x.Pairs.TryGetValue(indiceKey, out var shared) && ReferenceEquals(shared.Coordinates, x.Coordinates)) return (shared.Map, x.Coordinates, x.SpatialShape);
+            if (indiceKey is not null && x.Pairs.TryGetValue(indiceKey, out var shared) && ReferenceEquals(shared.Coordinates, x.Coordinates))
+                return (shared.Map, x.Coordinates, x.SpatialShape);
             var own = KernelMap.Build(x.Coordinates, x.Coordinates, KernelOffsets.Dense(kernel, kernel / 2 * dilation, dilation));
             if (indiceKey is not null) x.Pairs[indiceKey] = new(own, x.Coordinates, x.SpatialShape);
             return (own, x.Coordinates, x.SpatialShape);

@@ -37,7 +37,9 @@ public static class TorchSparse
         return hashes;
     }
 
-    /// <summary>Trilinear weights of the eight corners of every point (first axis slowest); corners that do not exist get 0 and the rest is divided by its sum + 1e-8.</summary>
+    /// <summary>
+    /// Trilinear weights of the eight corners of every point (first axis slowest); corners that do not exist get 0 and the rest is divided by its sum + 1e-8.
+    /// </summary>
     /// <param name="xyz">[n, 3] in units of the finest voxel.</param>
     /// <param name="index">[n, 8] rows of the corners, -1 where there is none.</param>
     /// <param name="scale">Tensor stride.</param>

@@ -25,7 +25,8 @@ public sealed class VoxelSet
 }
 
 /// <summary>
-/// All resolutions of one batch of clouds and the kernel maps between them, each built once: a U-Net's decoder meets its encoder's voxels again, and two convolutions of a block share a map.
+/// All resolutions of one batch of clouds and the kernel maps between them, each built once: a U-Net's decoder meets its encoder's voxels again, and two
+/// convolutions of a block share a map.
 /// </summary>
 public sealed class VoxelSpace
 {
@@ -72,11 +73,13 @@ public sealed class VoxelSpace
     }
 
     /// <summary>
-    /// The voxels a transposed convolution gives: those of the finer level where it exists, else every voxel the kernel reaches; <paramref name="generate"/> always takes the latter.
+    /// The voxels a transposed convolution gives: those of the finer level where it exists, else every voxel the kernel reaches; <paramref name="generate"/>
+    /// always takes the latter.
     /// </summary>
     public VoxelSet Finer(VoxelSet coarse, int stride, int size, int dilation, KernelRegion region, bool generate)
     {
-        if (coarse.Stride % stride != 0) throw new BayouException($"a transposed convolution of stride {stride} does not divide the tensor stride {coarse.Stride}");
+        if (coarse.Stride % stride != 0)
+            throw new BayouException($"a transposed convolution of stride {stride} does not divide the tensor stride {coarse.Stride}");
         var target = coarse.Stride / stride;
         if (!generate && levels.TryGetValue(target, out var level)) return level;
         var offsets = KernelOffsets.Minkowski(size, dilation * target, region);
@@ -95,7 +98,10 @@ public sealed class VoxelSpace
         return generate ? new VoxelSet(unique, target, this) : Add(unique, target);
     }
 
-    /// <summary>The pairs of a convolution from <paramref name="fine"/> to <paramref name="coarse"/> (the same set for stride 1); offsets are in units of the fine tensor stride.</summary>
+    /// <summary>
+    /// The pairs of a convolution from <paramref name="fine"/> to <paramref name="coarse"/> (the same set for stride 1); offsets are in units of the fine
+    /// tensor stride.
+    /// </summary>
     public KernelMap Map(VoxelSet fine, VoxelSet coarse, int size, int dilation, KernelRegion region)
     {
         if (maps.TryGetValue((fine, coarse, size, dilation, region), out var map)) return map;

@@ -54,7 +54,8 @@ public sealed class MinkowskiOpsAdapter : IParityAdapter
         var pool = Regex.Match(name, "^(max|avg|sum)pool_");
         var (size, stride, dilation, region) = Settings(name.Split("_then_tr_")[^1]);
         var settings = new ConvSettings(size, stride, dilation, region);
-        if (pool.Success) return new MinkowskiPooling(pool.Groups[1].Value switch { "max" => PoolKind.Max, "avg" => PoolKind.Average, _ => PoolKind.Sum }, settings);
+        if (pool.Success)
+            return new MinkowskiPooling(pool.Groups[1].Value switch { "max" => PoolKind.Max, "avg" => PoolKind.Average, _ => PoolKind.Sum }, settings);
         var shape = c.Weights[$"{name}.kernel"].shape;
         var bias = c.Weights.ContainsKey($"{name}.bias");
         SparseLayer layer = name.StartsWith("depthwise", StringComparison.Ordinal) ? new MinkowskiChannelwiseConvolution((int)shape[1], settings, bias)
