@@ -103,14 +103,25 @@ internal static class PointsCommand
         var (file, columns, index, json) = (File(), Columns(), Index(), Common.Json());
         var output = new Option<string?>("--out") { Description = "the page; default: the file's name with .html in the current folder" };
         var png = new Option<string?>("--png") { Description = "also a picture" };
+        var names = new Option<string>("--names") { Description = "names of the classes: none, room, street, s3dis, semantickitti (raw labels become its 19 classes)", DefaultValueFactory = _ => "none" };
+        names.AcceptOnlyFromAmong("none", "room", "street", "s3dis", "semantickitti");
         command.Add(file);
-        foreach (var option in (Option[])[output, png, columns, index, json]) command.Add(option);
+        foreach (var option in (Option[])[output, png, names, columns, index, json]) command.Add(option);
         command.SetAction(parsed =>
         {
             var path = parsed.GetValue(file)!;
             var cloud = PointFiles.Read(path, parsed.GetValue(columns), parsed.GetValue(index));
+            var (classes, kitti) = (parsed.GetValue(names) switch
+            {
+                "room" => SyntheticRooms.Classes,
+                "street" => SyntheticStreets.Classes,
+                "s3dis" => S3disRoom.Classes,
+                "semantickitti" => SemanticKitti.Classes,
+                _ => null,
+            }, parsed.GetValue(names) == "semantickitti");
+            if (kitti && cloud.Labels is { } raw) cloud = cloud with { Labels = Array.ConvertAll(raw, SemanticKitti.TrainingClass) };
             var page = parsed.GetValue(output) ?? Path.GetFileNameWithoutExtension(path.TrimEnd('/')) + ".html";
-            AtomicFile.WriteAllText(page, PointViewer.Html(cloud, Path.GetFileName(path.TrimEnd('/'))));
+            AtomicFile.WriteAllText(page, PointViewer.Html(cloud, Path.GetFileName(path.TrimEnd('/')), classes));
             if (parsed.GetValue(png) is { } picture) ImageEncoder.Save(PointViewer.Render(cloud), picture);
             if (parsed.GetValue(json)) Common.PrintJson(new { page, png = parsed.GetValue(png), points = cloud.Count });
             else Console.Out.WriteLine($"{page}{(parsed.GetValue(png) is { } p ? $" {p}" : "")}");

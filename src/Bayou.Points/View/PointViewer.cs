@@ -30,6 +30,8 @@ public static class PointViewer
             positions = Convert.ToBase64String(MemoryMarshal.AsBytes(positions.AsSpan())),
             low,
             extent,
+            centre = Focus(cloud).Centre,
+            radius = Focus(cloud).Radius,
             colours = PointColouring.Of(cloud, classes).Select(c => new { name = c.Name, rgb = Convert.ToBase64String(c.Rgb), legend = c.Legend.Select(l => new[] { l.Name, l.Colour }) }),
         });
         var facts = FormattableString.Invariant($"{all:N0} points{(cloud.Count < all ? $" ({cloud.Count:N0} shown)" : "")}<br>{extent[0]:0.##} × {extent[1]:0.##} × {extent[2]:0.##}");
@@ -47,15 +49,8 @@ public static class PointViewer
         cloud = Shown(cloud);
         var ways = PointColouring.Of(cloud);
         var rgb = ways[Math.Clamp(colouring, 0, ways.Count - 1)].Rgb;
-        var (low, high) = cloud.Bounds();
-        double yaw = -0.9, pitch = 0.55, radius = 1e-6;
-        var centre = new double[3];
-        for (var d = 0; d < 3; d++)
-        {
-            centre[d] = ((double)low[d] + high[d]) / 2;
-            radius += ((double)high[d] - low[d]) * ((double)high[d] - low[d]) / 4;
-        }
-        radius = Math.Sqrt(radius);
+        var (centre, radius) = Focus(cloud);
+        const double yaw = -0.9, pitch = 0.55;
         var (cy, sy, cp, sp) = (Math.Cos(yaw), Math.Sin(yaw), Math.Cos(pitch), Math.Sin(pitch));
         var (pixels, depth) = (new byte[3 * width * height], new float[width * height]);
         for (var i = 0; i < pixels.Length; i += 3) (pixels[i], pixels[i + 1], pixels[i + 2]) = (20, 23, 28);
@@ -79,6 +74,22 @@ public static class PointViewer
             }
         }
         return new ImageBuffer(width, height, 3, pixels);
+    }
+
+    // Where to look: the middle of the points, and how far nine tenths of them reach; a few far echoes of a scan do not make it small.
+    private static (double[] Centre, double Radius) Focus(PointCloud cloud)
+    {
+        var axis = new float[cloud.Count];
+        var centre = new double[3];
+        for (var d = 0; d < 3; d++)
+        {
+            for (var i = 0; i < axis.Length; i++) axis[i] = cloud.Positions[3 * i + d];
+            Array.Sort(axis);
+            centre[d] = ((double)axis[axis.Length / 20] + axis[axis.Length - 1 - axis.Length / 20]) / 2;
+        }
+        for (var i = 0; i < axis.Length; i++) axis[i] = (float)Math.Sqrt(Enumerable.Range(0, 3).Sum(d => Math.Pow(cloud.Positions[3 * i + d] - centre[d], 2)));
+        Array.Sort(axis);
+        return (centre, Math.Max(1e-6, axis[(int)(0.9 * (axis.Length - 1))]));
     }
 
     private static PointCloud Shown(PointCloud cloud)

@@ -81,7 +81,7 @@ public sealed class PointFilesTests
         var expected = PointFiles.Read(folder.Write("a.ply", ascii));
         Assert.Equal([0.5f, 1, 2, 1, float.NaN, -7, 2, 0, 0, 3, 0, 0], expected.Positions);
         Assert.Equal([255, 0, 9, 1, 2, 3, 0, 0, 0, 0, 0, 0], expected.Colours!.Select(c => (int)c));
-        Assert.Equal([0, 1, 2, 0, 2, 3], expected.Triangles);
+        Assert.Equal([0, 1, 2, 0, 2, 3], expected.Triangles!);
         foreach (var (name, big) in new[] { ("binary_little_endian", false), ("binary_big_endian", true) })
         {
             var bytes = new List<byte>(Encoding.ASCII.GetBytes(string.Format(CultureInfo.InvariantCulture, header, name)));
