@@ -82,12 +82,10 @@ public static class PairAttention
     }
 }
 
-/// <summary>The autograd node of <see cref="PairAttention.Dot"/>. Indices were checked before: an exception in a backward would end the process.</summary>
-internal sealed class PairDotFunction : autograd.SingleTensorFunction<PairDotFunction>
+/// <summary>The autograd node of <see cref="PairAttention.Dot"/>.</summary>
+internal sealed class PairDotFunction : KernelFunction<PairDotFunction>
 {
-    public override string Name => nameof(PairDotFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (a, b) = (((Tensor)vars[0]).contiguous(), ((Tensor)vars[2]).contiguous());
         ctx.save_for_backward([a, b]);
@@ -95,20 +93,18 @@ internal sealed class PairDotFunction : autograd.SingleTensorFunction<PairDotFun
         return PairAttention.DotOf(a, (int[])vars[1], b, (int[])vars[3]);
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var (saved, (ia, ib), g) = (ctx.get_saved_variables(), ((int[], int[]))ctx.get_data("index"), grad_output.contiguous());
+        var ((ia, ib), g) = (((int[], int[]))ctx.get_data("index"), gradient.contiguous());
         var (a, b) = (saved[0], saved[1]);
-        return [PairAttention.SumOf(g, b, ib, ia, a.shape[0]), null!, PairAttention.SumOf(g, a, ia, ib, b.shape[0]), null!];
+        return [PairAttention.SumOf(g, b, ib, ia, a.shape[0]), null, PairAttention.SumOf(g, a, ia, ib, b.shape[0]), null];
     }
 }
 
 /// <summary>The autograd node of <see cref="PairAttention.Sum"/>.</summary>
-internal sealed class PairSumFunction : autograd.SingleTensorFunction<PairSumFunction>
+internal sealed class PairSumFunction : KernelFunction<PairSumFunction>
 {
-    public override string Name => nameof(PairSumFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (w, x) = (((Tensor)vars[0]).contiguous(), ((Tensor)vars[1]).contiguous());
         ctx.save_for_backward([w, x]);
@@ -116,20 +112,18 @@ internal sealed class PairSumFunction : autograd.SingleTensorFunction<PairSumFun
         return PairAttention.SumOf(w, x, (int[])vars[2], (int[])vars[3], (int)vars[4]);
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var (saved, (ix, iy), g) = (ctx.get_saved_variables(), ((int[], int[]))ctx.get_data("index"), grad_output.contiguous());
+        var ((ix, iy), g) = (((int[], int[]))ctx.get_data("index"), gradient.contiguous());
         var (w, x) = (saved[0], saved[1]);
-        return [PairAttention.DotOf(g, iy, x, ix), PairAttention.SumOf(w, g, iy, ix, x.shape[0]), null!, null!, null!];
+        return [PairAttention.DotOf(g, iy, x, ix), PairAttention.SumOf(w, g, iy, ix, x.shape[0]), null, null, null];
     }
 }
 
 /// <summary>The autograd node of <see cref="PairAttention.Softmax"/>.</summary>
-internal sealed unsafe class SegmentSoftmaxFunction : autograd.SingleTensorFunction<SegmentSoftmaxFunction>
+internal sealed unsafe class SegmentSoftmaxFunction : KernelFunction<SegmentSoftmaxFunction>
 {
-    public override string Name => nameof(SegmentSoftmaxFunction);
-
-    public override Tensor forward(autograd.AutogradContext ctx, params object[] vars)
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
     {
         var (x, starts) = (((Tensor)vars[0]).contiguous(), (int[])vars[1]);
         var y = empty(x.shape);
@@ -140,11 +134,11 @@ internal sealed unsafe class SegmentSoftmaxFunction : autograd.SingleTensorFunct
         return y;
     }
 
-    public override List<Tensor> backward(autograd.AutogradContext ctx, Tensor grad_output)
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
     {
-        var (y, g, starts) = (ctx.get_saved_variables()[0], grad_output.contiguous(), (int[])ctx.get_data("starts"));
+        var (y, g, starts) = (saved[0], gradient.contiguous(), (int[])ctx.get_data("starts"));
         var dx = empty(y.shape);
         fixed (int* s = starts) if (y.numel() > 0) PairKernel.SoftmaxBackward(TensorMemory.Floats(y), TensorMemory.Floats(g), s, TensorMemory.Floats(dx), starts.Length - 1, (int)y.shape[1]);
-        return [dx, null!];
+        return [dx, null];
     }
 }

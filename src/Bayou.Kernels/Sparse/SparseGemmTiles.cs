@@ -1,12 +1,20 @@
 namespace Bayou.Kernels;
 
-/// <summary>The inner loops: six pairs at a time against one panel of columns, sums in registers.</summary>
+/// <summary>
+/// The inner loops: six pairs at a time against one panel of columns. The sums stay in registers until the loop is over; then they are stored at once, because a call while they are alive
+/// would make the compiler keep them in memory throughout.
+/// </summary>
 public static unsafe partial class SparseGemm
 {
     private const int Rows = 6;
 
+    // Floats of the sums of a tile: six rows of four of the widest registers.
+    private const int TileLength = Rows * 4 * 16;
+
     private static void Pairs<T>(float* x, int* inRows, float* y, int* outRows, int count, float* panels, int cin, int cout) where T : struct, IFloatLanes<T>
     {
+        var buffer = stackalloc float[TileLength + 16];
+        var sums = Align(buffer);
         for (var column = 0; column < cout;)
         {
             var registers = PanelRegisters(cout - column, T.Count);
@@ -14,32 +22,28 @@ public static unsafe partial class SparseGemm
             for (var p = 0; p < count; p += Rows)
             {
                 var rows = Math.Min(Rows, count - p);
-                if (registers == 4) Tile4<T>(x, inRows + p, y + column, outRows + p, rows, panels, cin, cout, filled);
-                else if (registers == 2) Tile2<T>(x, inRows + p, y + column, outRows + p, rows, panels, cin, cout, filled);
-                else Tile1<T>(x, inRows + p, y + column, outRows + p, rows, panels, cin, cout, filled);
+                if (registers == 4) Tile4<T>(x, inRows + p, rows, panels, cin, sums);
+                else if (registers == 2) Tile2<T>(x, inRows + p, rows, panels, cin, sums);
+                else Tile1<T>(x, inRows + p, rows, panels, cin, sums);
+                for (var r = 0; r < rows; r++) AddRow<T>(sums + r * registers * T.Count, y + (long)outRows[p + r] * cout + column, filled);
             }
             panels += (long)cin * registers * T.Count;
             column += registers * T.Count;
         }
     }
 
-    // Adds a register tile's row to memory; the last panel may be wider than the columns that exist.
-    private static void Add<T>(float* y, int filled, int at, T sum) where T : struct, IFloatLanes<T>
+    // The last panel may be wider than the columns that exist.
+    private static void AddRow<T>(float* sums, float* y, int filled) where T : struct, IFloatLanes<T>
     {
-        if (at + T.Count <= filled)
-        {
-            T.Store(y + at, T.Load(y + at) + sum);
-            return;
-        }
-        var lanes = stackalloc float[T.Count];
-        T.Store(lanes, sum);
-        for (var l = 0; at + l < filled; l++) y[at + l] += lanes[l];
+        var i = 0;
+        for (; i + T.Count <= filled; i += T.Count) T.Store(y + i, T.Load(y + i) + T.Load(sums + i));
+        for (; i < filled; i++) y[i] += sums[i];
     }
 
 
-    private static void Tile4<T>(float* x, int* inRows, float* y, int* outRows, int rows, float* panel, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Tile4<T>(float* x, int* inRows, int rows, float* panel, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Rows beyond the last read the first one again and are not stored.
+        // Rows beyond the last read the first one again and are not added.
         float* r0 = x + (long)inRows[0] * cin, r1 = rows > 1 ? x + (long)inRows[1] * cin : r0, r2 = rows > 2 ? x + (long)inRows[2] * cin : r0;
         float* r3 = rows > 3 ? x + (long)inRows[3] * cin : r0, r4 = rows > 4 ? x + (long)inRows[4] * cin : r0, r5 = rows > 5 ? x + (long)inRows[5] * cin : r0;
         var zero = T.Create(0);
@@ -83,17 +87,35 @@ public static unsafe partial class SparseGemm
             s52 = T.MulAdd(x5, w2, s52);
             s53 = T.MulAdd(x5, w3, s53);
         }
-        Store(y + (long)outRows[0] * cout, filled, s00, s01, s02, s03);
-        if (rows > 1) Store(y + (long)outRows[1] * cout, filled, s10, s11, s12, s13);
-        if (rows > 2) Store(y + (long)outRows[2] * cout, filled, s20, s21, s22, s23);
-        if (rows > 3) Store(y + (long)outRows[3] * cout, filled, s30, s31, s32, s33);
-        if (rows > 4) Store(y + (long)outRows[4] * cout, filled, s40, s41, s42, s43);
-        if (rows > 5) Store(y + (long)outRows[5] * cout, filled, s50, s51, s52, s53);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s01);
+        T.Store(sums + 2 * T.Count, s02);
+        T.Store(sums + 3 * T.Count, s03);
+        T.Store(sums + 4 * T.Count, s10);
+        T.Store(sums + 5 * T.Count, s11);
+        T.Store(sums + 6 * T.Count, s12);
+        T.Store(sums + 7 * T.Count, s13);
+        T.Store(sums + 8 * T.Count, s20);
+        T.Store(sums + 9 * T.Count, s21);
+        T.Store(sums + 10 * T.Count, s22);
+        T.Store(sums + 11 * T.Count, s23);
+        T.Store(sums + 12 * T.Count, s30);
+        T.Store(sums + 13 * T.Count, s31);
+        T.Store(sums + 14 * T.Count, s32);
+        T.Store(sums + 15 * T.Count, s33);
+        T.Store(sums + 16 * T.Count, s40);
+        T.Store(sums + 17 * T.Count, s41);
+        T.Store(sums + 18 * T.Count, s42);
+        T.Store(sums + 19 * T.Count, s43);
+        T.Store(sums + 20 * T.Count, s50);
+        T.Store(sums + 21 * T.Count, s51);
+        T.Store(sums + 22 * T.Count, s52);
+        T.Store(sums + 23 * T.Count, s53);
     }
 
-    private static void Tile2<T>(float* x, int* inRows, float* y, int* outRows, int rows, float* panel, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Tile2<T>(float* x, int* inRows, int rows, float* panel, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Rows beyond the last read the first one again and are not stored.
+        // Rows beyond the last read the first one again and are not added.
         float* r0 = x + (long)inRows[0] * cin, r1 = rows > 1 ? x + (long)inRows[1] * cin : r0, r2 = rows > 2 ? x + (long)inRows[2] * cin : r0;
         float* r3 = rows > 3 ? x + (long)inRows[3] * cin : r0, r4 = rows > 4 ? x + (long)inRows[4] * cin : r0, r5 = rows > 5 ? x + (long)inRows[5] * cin : r0;
         var zero = T.Create(0);
@@ -125,17 +147,23 @@ public static unsafe partial class SparseGemm
             s50 = T.MulAdd(x5, w0, s50);
             s51 = T.MulAdd(x5, w1, s51);
         }
-        Store(y + (long)outRows[0] * cout, filled, s00, s01);
-        if (rows > 1) Store(y + (long)outRows[1] * cout, filled, s10, s11);
-        if (rows > 2) Store(y + (long)outRows[2] * cout, filled, s20, s21);
-        if (rows > 3) Store(y + (long)outRows[3] * cout, filled, s30, s31);
-        if (rows > 4) Store(y + (long)outRows[4] * cout, filled, s40, s41);
-        if (rows > 5) Store(y + (long)outRows[5] * cout, filled, s50, s51);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s01);
+        T.Store(sums + 2 * T.Count, s10);
+        T.Store(sums + 3 * T.Count, s11);
+        T.Store(sums + 4 * T.Count, s20);
+        T.Store(sums + 5 * T.Count, s21);
+        T.Store(sums + 6 * T.Count, s30);
+        T.Store(sums + 7 * T.Count, s31);
+        T.Store(sums + 8 * T.Count, s40);
+        T.Store(sums + 9 * T.Count, s41);
+        T.Store(sums + 10 * T.Count, s50);
+        T.Store(sums + 11 * T.Count, s51);
     }
 
-    private static void Tile1<T>(float* x, int* inRows, float* y, int* outRows, int rows, float* panel, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Tile1<T>(float* x, int* inRows, int rows, float* panel, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Rows beyond the last read the first one again and are not stored.
+        // Rows beyond the last read the first one again and are not added.
         float* r0 = x + (long)inRows[0] * cin, r1 = rows > 1 ? x + (long)inRows[1] * cin : r0, r2 = rows > 2 ? x + (long)inRows[2] * cin : r0;
         float* r3 = rows > 3 ? x + (long)inRows[3] * cin : r0, r4 = rows > 4 ? x + (long)inRows[4] * cin : r0, r5 = rows > 5 ? x + (long)inRows[5] * cin : r0;
         var zero = T.Create(0);
@@ -161,30 +189,11 @@ public static unsafe partial class SparseGemm
             var x5 = T.Create(r5[i]);
             s50 = T.MulAdd(x5, w0, s50);
         }
-        Store(y + (long)outRows[0] * cout, filled, s00);
-        if (rows > 1) Store(y + (long)outRows[1] * cout, filled, s10);
-        if (rows > 2) Store(y + (long)outRows[2] * cout, filled, s20);
-        if (rows > 3) Store(y + (long)outRows[3] * cout, filled, s30);
-        if (rows > 4) Store(y + (long)outRows[4] * cout, filled, s40);
-        if (rows > 5) Store(y + (long)outRows[5] * cout, filled, s50);
-    }
-
-    private static void Store<T>(float* y, int filled, T s0, T s1, T s2, T s3) where T : struct, IFloatLanes<T>
-    {
-        Add(y, filled, 0, s0);
-        Add(y, filled, T.Count, s1);
-        Add(y, filled, 2 * T.Count, s2);
-        Add(y, filled, 3 * T.Count, s3);
-    }
-
-    private static void Store<T>(float* y, int filled, T s0, T s1) where T : struct, IFloatLanes<T>
-    {
-        Add(y, filled, 0, s0);
-        Add(y, filled, T.Count, s1);
-    }
-
-    private static void Store<T>(float* y, int filled, T s0) where T : struct, IFloatLanes<T>
-    {
-        Add(y, filled, 0, s0);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s10);
+        T.Store(sums + 2 * T.Count, s20);
+        T.Store(sums + 3 * T.Count, s30);
+        T.Store(sums + 4 * T.Count, s40);
+        T.Store(sums + 5 * T.Count, s50);
     }
 }

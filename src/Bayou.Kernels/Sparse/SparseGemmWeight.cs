@@ -11,6 +11,8 @@ public static unsafe partial class SparseGemm
     private static void WeightSegment<T>(float* x, float* dy, int* inRows, int* outRows, int count, float* dw, int cin, int cout, int width) where T : struct, IFloatLanes<T>
     {
         var buffer = System.Buffers.ArrayPool<float>.Shared.Rent(Chunk * width + 16);
+        var tile = stackalloc float[TileLength + 16];
+        var sums = Align(tile);
         fixed (float* first = buffer)
         {
             var packed = Align(first);
@@ -27,9 +29,10 @@ public static unsafe partial class SparseGemm
                     {
                         var rows = Math.Min(Rows, cin - channel);
                         var target = dw + (long)channel * cout + column;
-                        if (registers == 4) Weight4<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
-                        else if (registers == 2) Weight2<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
-                        else Weight1<T>(x + channel, inRows + from, panel, pairs, target, rows, cin, cout, filled);
+                        if (registers == 4) Weight4<T>(x + channel, inRows + from, panel, pairs, rows, cin, sums);
+                        else if (registers == 2) Weight2<T>(x + channel, inRows + from, panel, pairs, rows, cin, sums);
+                        else Weight1<T>(x + channel, inRows + from, panel, pairs, rows, cin, sums);
+                        for (var r = 0; r < rows; r++) AddRow<T>(sums + r * registers * T.Count, target + (long)r * cout, filled);
                     }
                     panel += Chunk * registers * T.Count;
                     column += registers * T.Count;
@@ -57,9 +60,9 @@ public static unsafe partial class SparseGemm
     }
 
 
-    private static void Weight4<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Weight4<T>(float* x, int* inRows, float* panel, int pairs, int rows, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Channels beyond the last read the first one again and are not stored.
+        // Channels beyond the last read the first one again and are not added.
         int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
         var zero = T.Create(0);
         T s00 = zero, s01 = zero, s02 = zero, s03 = zero;
@@ -103,17 +106,35 @@ public static unsafe partial class SparseGemm
             s52 = T.MulAdd(x5, g2, s52);
             s53 = T.MulAdd(x5, g3, s53);
         }
-        Store(dw, filled, s00, s01, s02, s03);
-        if (rows > 1) Store(dw + cout, filled, s10, s11, s12, s13);
-        if (rows > 2) Store(dw + 2L * cout, filled, s20, s21, s22, s23);
-        if (rows > 3) Store(dw + 3L * cout, filled, s30, s31, s32, s33);
-        if (rows > 4) Store(dw + 4L * cout, filled, s40, s41, s42, s43);
-        if (rows > 5) Store(dw + 5L * cout, filled, s50, s51, s52, s53);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s01);
+        T.Store(sums + 2 * T.Count, s02);
+        T.Store(sums + 3 * T.Count, s03);
+        T.Store(sums + 4 * T.Count, s10);
+        T.Store(sums + 5 * T.Count, s11);
+        T.Store(sums + 6 * T.Count, s12);
+        T.Store(sums + 7 * T.Count, s13);
+        T.Store(sums + 8 * T.Count, s20);
+        T.Store(sums + 9 * T.Count, s21);
+        T.Store(sums + 10 * T.Count, s22);
+        T.Store(sums + 11 * T.Count, s23);
+        T.Store(sums + 12 * T.Count, s30);
+        T.Store(sums + 13 * T.Count, s31);
+        T.Store(sums + 14 * T.Count, s32);
+        T.Store(sums + 15 * T.Count, s33);
+        T.Store(sums + 16 * T.Count, s40);
+        T.Store(sums + 17 * T.Count, s41);
+        T.Store(sums + 18 * T.Count, s42);
+        T.Store(sums + 19 * T.Count, s43);
+        T.Store(sums + 20 * T.Count, s50);
+        T.Store(sums + 21 * T.Count, s51);
+        T.Store(sums + 22 * T.Count, s52);
+        T.Store(sums + 23 * T.Count, s53);
     }
 
-    private static void Weight2<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Weight2<T>(float* x, int* inRows, float* panel, int pairs, int rows, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Channels beyond the last read the first one again and are not stored.
+        // Channels beyond the last read the first one again and are not added.
         int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
         var zero = T.Create(0);
         T s00 = zero, s01 = zero;
@@ -145,17 +166,23 @@ public static unsafe partial class SparseGemm
             s50 = T.MulAdd(x5, g0, s50);
             s51 = T.MulAdd(x5, g1, s51);
         }
-        Store(dw, filled, s00, s01);
-        if (rows > 1) Store(dw + cout, filled, s10, s11);
-        if (rows > 2) Store(dw + 2L * cout, filled, s20, s21);
-        if (rows > 3) Store(dw + 3L * cout, filled, s30, s31);
-        if (rows > 4) Store(dw + 4L * cout, filled, s40, s41);
-        if (rows > 5) Store(dw + 5L * cout, filled, s50, s51);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s01);
+        T.Store(sums + 2 * T.Count, s10);
+        T.Store(sums + 3 * T.Count, s11);
+        T.Store(sums + 4 * T.Count, s20);
+        T.Store(sums + 5 * T.Count, s21);
+        T.Store(sums + 6 * T.Count, s30);
+        T.Store(sums + 7 * T.Count, s31);
+        T.Store(sums + 8 * T.Count, s40);
+        T.Store(sums + 9 * T.Count, s41);
+        T.Store(sums + 10 * T.Count, s50);
+        T.Store(sums + 11 * T.Count, s51);
     }
 
-    private static void Weight1<T>(float* x, int* inRows, float* panel, int pairs, float* dw, int rows, int cin, int cout, int filled) where T : struct, IFloatLanes<T>
+    private static void Weight1<T>(float* x, int* inRows, float* panel, int pairs, int rows, int cin, float* sums) where T : struct, IFloatLanes<T>
     {
-        // Channels beyond the last read the first one again and are not stored.
+        // Channels beyond the last read the first one again and are not added.
         int c1 = rows > 1 ? 1 : 0, c2 = rows > 2 ? 2 : 0, c3 = rows > 3 ? 3 : 0, c4 = rows > 4 ? 4 : 0, c5 = rows > 5 ? 5 : 0;
         var zero = T.Create(0);
         T s00 = zero;
@@ -181,11 +208,11 @@ public static unsafe partial class SparseGemm
             var x5 = T.Create(row[c5]);
             s50 = T.MulAdd(x5, g0, s50);
         }
-        Store(dw, filled, s00);
-        if (rows > 1) Store(dw + cout, filled, s10);
-        if (rows > 2) Store(dw + 2L * cout, filled, s20);
-        if (rows > 3) Store(dw + 3L * cout, filled, s30);
-        if (rows > 4) Store(dw + 4L * cout, filled, s40);
-        if (rows > 5) Store(dw + 5L * cout, filled, s50);
+        T.Store(sums, s00);
+        T.Store(sums + T.Count, s10);
+        T.Store(sums + 2 * T.Count, s20);
+        T.Store(sums + 3 * T.Count, s30);
+        T.Store(sums + 4 * T.Count, s40);
+        T.Store(sums + 5 * T.Count, s50);
     }
 }
