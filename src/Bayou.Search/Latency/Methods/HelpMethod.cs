@@ -49,6 +49,8 @@ public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int step
 
     private sealed class Predictor : ILatencyPredictor
     {
+        private const int Piece = 512;
+
         private readonly LatencySpace space;
         private readonly HelpNetwork network;
         private readonly Dictionary<string, Tensor> adapted;
@@ -64,10 +66,17 @@ public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int step
 
         public double[] Predict(IReadOnlyList<int> architectures)
         {
-            using var scope = NewDisposeScope();
             using var noGrad = no_grad();
-            var y = network.Forward(adapted, space.EncodeForHelp(architectures), hardware).reshape(-1).to(float64).data<double>().ToArray();
-            return [.. y.Select(v => Math.Max(floor, scaling.Unscale(v)))];
+            var ms = new double[architectures.Count];
+            // In pieces that stay in the cache.
+            for (var start = 0; start < ms.Length; start += Piece)
+            {
+                using var scope = NewDisposeScope();
+                var some = space.EncodeForHelp([.. architectures.Skip(start).Take(Piece)]);
+                var y = network.Forward(adapted, some, hardware).reshape(-1).to(float64).data<double>();
+                for (var i = 0; i < y.Count; i++) ms[start + i] = Math.Max(floor, scaling.Unscale(y[i]));
+            }
+            return ms;
         }
 
         public void Dispose()
