@@ -63,6 +63,8 @@ catch (BayouException e)
 
 static void Print(BenchContext context)
 {
+    // A file has room for every column.
+    if (Console.IsOutputRedirected) AnsiConsole.Profile.Width = 200;
     Console.Out.WriteLine($"measured limits: {context.FmaPeak:0.0} G multiply-adds/s in registers, {context.GemmPeak:0.0} in libtorch's matrix product");
     foreach (var group in context.Rows.GroupBy(r => r.Name))
     {
