@@ -54,7 +54,7 @@ internal static class DepthwiseTurns
     }
 }
 
-/// <summary>ONNX Runtime as a user who knows it would run it: all threads, busy waiting as it is by default, input and output memory given once.</summary>
+/// <summary>ONNX Runtime as a user who knows it would run it: all threads, busy waiting during a run, input and output memory given once.</summary>
 internal sealed class OnnxPeer : IDisposable
 {
     private readonly InferenceSession session;
@@ -69,6 +69,8 @@ internal sealed class OnnxPeer : IDisposable
         {
             IntraOpNumThreads = threads, InterOpNumThreads = 1, GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
         };
+        // Its threads wait busily during a run, as they do by default, and not after it: they would take the cores from whoever comes next for longer than any pause.
+        settings.AddSessionConfigEntry("session.force_spinning_stop", "1");
         session = new InferenceSession(OnnxWriter.ToBytes(graph), settings);
         (x, y) = (planar.contiguous().DetachFromDisposeScope(), empty(graph.Outputs[0].ShapeAt(planar.shape[0])).DetachFromDisposeScope());
         (input, output) = (Value(x), Value(y));
