@@ -103,7 +103,9 @@ public sealed class PointsBenchmark : IBenchmark
             var count = voxels.Length / 4;
             context.Add("kernel_map", $"{name}, {count} voxels, 3x3x3", ours, new Dictionary<string, double> { ["dictionary"] = peer }, null, new Dictionary<string, double>
             {
-                ["pairs_per_voxel"] = map!.Pairs / (double)count, ["map_bytes_per_voxel"] = map.Bytes / (double)count, ["ns_per_voxel"] = ours * 1e6 / count,
+                ["pairs_per_voxel"] = map!.Pairs / (double)count,
+                ["map_bytes_per_voxel"] = map.Bytes / (double)count,
+                ["ns_per_voxel"] = ours * 1e6 / count,
             });
             if (n == 1_000_000) context.Mark("kernel map of 1M voxels: seconds below one (1 / s)", 1000 / ours, 1);
         }

@@ -41,8 +41,11 @@ internal static class EnergyProfile
         var table = EnergyTable.Nm7;
         var totals = formats.Select(f => new
         {
-            format = f.Name, ace = cost.Ace(f), published = table.Of(f).Published,
-            nanojoules7nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm7.Of(n, f)), nanojoules45nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm45.Of(n, f)),
+            format = f.Name,
+            ace = cost.Ace(f),
+            published = table.Of(f).Published,
+            nanojoules7nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm7.Of(n, f)),
+            nanojoules45nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm45.Of(n, f)),
         }).ToArray();
         var (reading, pictures, seconds) = Measure(graph, threads, parsed.GetValue(options.Watts));
         var perPicture = reading.Joules / pictures;
@@ -60,8 +63,13 @@ internal static class EnergyProfile
         {
             Common.PrintJson(new
             {
-                model = source.Name, totals, measured = new { reading.Joules, reading.Measured, reading.Source, pictures, seconds, joulesPerPicture = perPicture }, flips, totalCost = tco,
-                layers = cost.Nodes.Where(n => n.Macs > 0).Select(n => new { n.Node, n.Op, n.Macs, formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total }) }), plot,
+                model = source.Name,
+                totals,
+                measured = new { reading.Joules, reading.Measured, reading.Source, pictures, seconds, joulesPerPicture = perPicture },
+                flips,
+                totalCost = tco,
+                layers = cost.Nodes.Where(n => n.Macs > 0).Select(n => new { n.Node, n.Op, n.Macs, formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total }) }),
+                plot,
             });
             return;
         }

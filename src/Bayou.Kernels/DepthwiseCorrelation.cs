@@ -51,9 +51,16 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
         if (accumulate) Load(target, rows, columns, valid);
         var work = new PairWork<T>
         {
-            Start = start, From = accumulate ? sums : null, FromRow = columns * T.Count,
-            To = direct ? target : sums, ToRow = direct ? output.Row : columns * T.Count, ToPixel = direct ? output.Pixel : T.Count,
-            InputRow = input.Row, KernelRow = kernel.Row, KernelPixel = kernel.Pixel, IsPair = rows == 2,
+            Start = start,
+            From = accumulate ? sums : null,
+            FromRow = columns * T.Count,
+            To = direct ? target : sums,
+            ToRow = direct ? output.Row : columns * T.Count,
+            ToPixel = direct ? output.Pixel : T.Count,
+            InputRow = input.Row,
+            KernelRow = kernel.Row,
+            KernelPixel = kernel.Pixel,
+            IsPair = rows == 2,
         };
         Two(work, y - offsetY, x + left - offsetX, left, width, columns, 0, input.Height);
         if (!direct) Store(target, rows, columns, valid);
@@ -78,8 +85,15 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
             var rows = sums + r * columns * T.Count;
             var work = new PairWork<T>
             {
-                From = rows, FromRow = columns * T.Count, To = rows, ToRow = columns * T.Count, ToPixel = T.Count,
-                InputRow = input.Row, KernelRow = kernel.Row, KernelPixel = kernel.Pixel, IsPair = true,
+                From = rows,
+                FromRow = columns * T.Count,
+                To = rows,
+                ToRow = columns * T.Count,
+                ToPixel = T.Count,
+                InputRow = input.Row,
+                KernelRow = kernel.Row,
+                KernelPixel = kernel.Pixel,
+                IsPair = true,
             };
             Two(work, top + r, column, left, width, columns, 0, Math.Min(all, input.Height));
             Two(work, top + r, column, left, width, columns, end, input.Height);

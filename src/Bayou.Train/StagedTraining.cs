@@ -62,9 +62,17 @@ public static class StagedTraining
             }
             return new TrainResult
             {
-                Outcome = result.Outcome, Message = $"stage {stage.Name}: {result.Message}", Curves = curves, Steps = steps, Seconds = seconds,
-                BestAccuracy = result.BestAccuracy, BestEpoch = result.BestEpoch < 0 ? -1 : result.BestEpoch + epochs - stage.Recipe.Epochs,
-                BestIsEma = result.BestIsEma, Best = result.Best, Ema = result.Ema, Sparsity = result.Sparsity,
+                Outcome = result.Outcome,
+                Message = $"stage {stage.Name}: {result.Message}",
+                Curves = curves,
+                Steps = steps,
+                Seconds = seconds,
+                BestAccuracy = result.BestAccuracy,
+                BestEpoch = result.BestEpoch < 0 ? -1 : result.BestEpoch + epochs - stage.Recipe.Epochs,
+                BestIsEma = result.BestIsEma,
+                Best = result.Best,
+                Ema = result.Ema,
+                Sparsity = result.Sparsity,
             };
         }
     }

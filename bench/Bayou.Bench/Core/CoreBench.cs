@@ -83,9 +83,15 @@ internal sealed class CoreBench : IBenchmark
         // The backward of a product is two products.
         var work = 3.0 * macs * batch / (times[0] * 1e6);
         return context.Add("training", title, times[0], new Dictionary<string, double> { ["plain"] = times[1], ["plain, channels-last"] = times[2] }, work / context.FmaPeak,
-            new Dictionary<string, double> { ["share of GEMM"] = work / context.GemmPeak, ["img/s"] = batch * 1e3 / times[0], ["plain img/s"] = batch * 1e3 / times[1],
+            new Dictionary<string, double>
+            {
+                ["share of GEMM"] = work / context.GemmPeak,
+                ["img/s"] = batch * 1e3 / times[0],
+                ["plain img/s"] = batch * 1e3 / times[1],
                 // What does not depend on how busy the machine is.
-                ["processor ms"] = Processor(Ours), ["plain processor ms"] = Processor(() => Plain(plain, plainOptimizer, planar)) });
+                ["processor ms"] = Processor(Ours),
+                ["plain processor ms"] = Processor(() => Plain(plain, plainOptimizer, planar))
+            });
     }
 
     private static double Inference(BenchContext context, string title, ConvNeXtConfig config, int size, int batch)
@@ -139,7 +145,10 @@ internal sealed class CoreBench : IBenchmark
             var preprocessing = Preprocessing.For(size, channels) with { Mean = [.. Enumerable.Repeat(0.3f, channels)], Std = [.. Enumerable.Repeat(0.3f, channels)] };
             var loader = new ImageLoader(new DrawnPictures(Math.Min(count, 1000), count, side, channels, context.Seed), 64, new LoaderOptions
             {
-                Shuffle = true, Augmentation = augmentation, Preprocessing = preprocessing, Workers = 1,
+                Shuffle = true,
+                Augmentation = augmentation,
+                Preprocessing = preprocessing,
+                Workers = 1,
             });
             var epoch = 0;
             void Read()

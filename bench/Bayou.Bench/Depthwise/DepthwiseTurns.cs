@@ -67,7 +67,10 @@ internal sealed class OnnxPeer : IDisposable
     {
         using var settings = new SessionOptions
         {
-            IntraOpNumThreads = threads, InterOpNumThreads = 1, GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL, LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
+            IntraOpNumThreads = threads,
+            InterOpNumThreads = 1,
+            GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL,
+            LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
         };
         // Its threads wait busily during a run, as they do by default, and not after it: they would take the cores from whoever comes next for longer than any pause.
         settings.AddSessionConfigEntry("session.force_spinning_stop", "1");

@@ -61,7 +61,13 @@ public sealed class AceClaim : IClaim
         var recipe = Recipe.Short(context.Pick(4, 15), batch: 64, lr: 4e-3) with { WeightDecay = 0, EmaDecay = 0 };
         Layer Network(PokeComponents parts, double window) => new PokeBnn(new PokeBnnConfig
         {
-            Plan = Plan, Patch = 2, InitGroup = 16, InitFeatures = 32, Classes = 10, Components = parts, Window = window,
+            Plan = Plan,
+            Patch = 2,
+            InitGroup = 16,
+            InitFeatures = 32,
+            Classes = 10,
+            Components = parts,
+            Window = window,
         });
         string Effort(PokeComponents parts)
         {

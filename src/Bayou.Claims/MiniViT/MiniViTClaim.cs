@@ -9,7 +9,16 @@ public sealed class MiniViTClaim : IClaim
 {
     private static readonly MiniDeiTConfig Full = new()
     {
-        ImageSize = 32, Patch = 4, Dim = 32, Heads = 4, Depth = 4, Share = 1, Classes = 10, Transform = false, RelativePositions = false, FanInInit = true,
+        ImageSize = 32,
+        Patch = 4,
+        Dim = 32,
+        Heads = 4,
+        Depth = 4,
+        Share = 1,
+        Classes = 10,
+        Transform = false,
+        RelativePositions = false,
+        FanInInit = true,
     };
 
     private static readonly MiniDeiTConfig Plain = Full with { Share = 2, SeparateNorms = false };

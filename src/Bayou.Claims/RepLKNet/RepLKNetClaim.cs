@@ -84,7 +84,11 @@ public sealed class RepLKNetClaim : IClaim
         var recipe = Recipe.Short(context.Pick(4, 20), batch: 64, lr: 4e-3) with { EmaDecay = 0, LabelSmoothing = 0 };
         double Marks(string key, int kernel, int layers, int seed) => TwoMarks.Accuracy(context, key, () => new RepLKNet(new RepLKNetConfig
         {
-            LargeKernels = [kernel], Layers = [layers], Channels = [16], SmallKernel = kernel > 3 ? 3 : null, Classes = 2,
+            LargeKernels = [kernel],
+            Layers = [layers],
+            Channels = [16],
+            SmallKernel = kernel > 3 ? 3 : null,
+            Classes = 2,
         }), recipe, context.Pick(40, 100), seed);
         context.Compare("two marks 20 to 50 pixels apart", "% right", ("one block with kernel 31", s => Marks("k31", 31, 1, s)), ("one block with kernel 3", s => Marks("k3", 3, 1, s)),
             note: "procedural; guessing gives 50 %");

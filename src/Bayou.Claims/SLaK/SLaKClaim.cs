@@ -15,7 +15,13 @@ public sealed class SLaKClaim : IClaim
     // Maps of 16x16 and 8x8: kernels of 31 and 15 reach every place, as 51 does on ImageNet's 56x56.
     private static readonly SLaKConfig Decomposed = new()
     {
-        Depths = [2, 2], Dims = [16, 32], Kernels = [31, 15, 5], Patch = 2, Classes = 10, LayerScale = 1, FanInInit = true,
+        Depths = [2, 2],
+        Dims = [16, 32],
+        Kernels = [31, 15, 5],
+        Patch = 2,
+        Classes = 10,
+        LayerScale = 1,
+        FanInInit = true,
     };
 
     /// <inheritdoc/>

@@ -30,7 +30,9 @@ public sealed class SkipNetClaim : IClaim
         var recipe = Recipe.Short(context.Pick(6, 20), batch: 64, lr: 4e-3) with { EmaDecay = 0 };
         SkipNet Net(double share, GateMode mode = GateMode.StraightThrough) => new(Base with { Mode = mode })
         {
-            HybridShare = share, HybridRate = 0.5, Reward = new HybridReward(Alpha: 2, Weight: 0.02),
+            HybridShare = share,
+            HybridRate = 0.5,
+            Reward = new HybridReward(Alpha: 2, Weight: 0.02),
         };
         Gated Of(string key, Func<SkipNet> create, int seed) => context.Remember($"{key}/seed{seed}", () =>
         {

@@ -52,7 +52,10 @@ internal sealed class PastedItems
         using var net = network(attention);
         IBatchSource Source(IImageDataset pictures, int batch, bool train) => new LoaderSource(new ImageLoader(pictures, batch, new LoaderOptions
         {
-            Shuffle = train, Seed = seed, DropLast = train, Preprocessing = Preprocessing.For(Side),
+            Shuffle = train,
+            Seed = seed,
+            DropLast = train,
+            Preprocessing = Preprocessing.For(Side),
         }));
         using var result = Trainer.Train(net, Source(data.Value.Train, recipe.Batch, true), null, recipe, new TrainerOptions
         {

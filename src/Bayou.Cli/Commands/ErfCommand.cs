@@ -123,10 +123,14 @@ internal static class ErfCommand
         {
             Common.PrintJson(new
             {
-                size, picture = path,
+                size,
+                picture = path,
                 models = measured.Select(m => new
                 {
-                    m.Model, m.Weights, m.Pictures, m.Skipped,
+                    m.Model,
+                    m.Weights,
+                    m.Pictures,
+                    m.Skipped,
                     areas = m.Areas.Select(a => new { a.Threshold, side = a.Exists ? a.Side : (int?)null, ratio = a.Exists ? a.Ratio : (double?)null }),
                 }),
             });

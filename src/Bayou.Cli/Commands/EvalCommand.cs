@@ -92,7 +92,11 @@ internal static class EvalCommand
         {
             Common.PrintJson(new
             {
-                model, pictures, accuracy = Mean(r => r.Top1), accuracyTop5 = Mean(r => r.Top5), loss = Mean(r => r.Loss),
+                model,
+                pictures,
+                accuracy = Mean(r => r.Top1),
+                accuracyTop5 = Mean(r => r.Top5),
+                loss = Mean(r => r.Loss),
                 classes = classes.Select((c, i) => new { name = c, accuracy = Recall(i) }),
                 confusions = confusions.Select(c => new { truth = classes[c.Truth], predicted = classes[c.Predicted], c.Count }),
             });

@@ -231,9 +231,17 @@ internal static class LatencyCommand
     {
         var rows = scores.GroupBy(s => (s.Device, s.Samples, s.Method)).Select(g => new
         {
-            device = g.Key.Device, samples = g.Key.Samples, method = g.Key.Method, descriptor = g.First().Descriptor,
-            within1 = g.Average(s => s.Metrics.Within1), within5 = g.Average(s => s.Metrics.Within5), within10 = g.Average(s => s.Metrics.Within10), mape = g.Average(s => s.Metrics.Mape),
-            spearman = g.Average(s => s.Metrics.Spearman), adaptSeconds = g.Average(s => s.AdaptSeconds), seeds = g.Count(),
+            device = g.Key.Device,
+            samples = g.Key.Samples,
+            method = g.Key.Method,
+            descriptor = g.First().Descriptor,
+            within1 = g.Average(s => s.Metrics.Within1),
+            within5 = g.Average(s => s.Metrics.Within5),
+            within10 = g.Average(s => s.Metrics.Within10),
+            mape = g.Average(s => s.Metrics.Mape),
+            spearman = g.Average(s => s.Metrics.Spearman),
+            adaptSeconds = g.Average(s => s.AdaptSeconds),
+            seeds = g.Count(),
             published = g.Key.Samples == 10 && table.Space.Name == "nasbench201" && LatencyMethods.PublishedHelp.TryGetValue(g.Key.Device, out var p) ? p : (double?)null,
         }).ToArray();
         if (json)

@@ -28,7 +28,11 @@ internal static class PointRuns
             var recipe = recipeOptions.Apply(VoxelTraining.Recipe(epochs, setup.Task == PointTask.Voxels ? 2 : 16, setup.Task == PointTask.Voxels ? 6e-3 : 2e-3), parsed);
             var options = new TrainerOptions
             {
-                RunFolder = folder, Resume = resume, Seed = seed, Cancellation = cancel, Note = progress.Line,
+                RunFolder = folder,
+                Resume = resume,
+                Seed = seed,
+                Cancellation = cancel,
+                Note = progress.Line,
                 Progress = p => progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.Eta:h\\:mm\\:ss} left"),
                 EpochDone = e => progress.Line($"  epoch {e.Epoch + 1}: loss {e.TrainLoss:0.000}"),
             };

@@ -71,9 +71,19 @@ internal static class ProfileCommand
         {
             Common.PrintJson(new
             {
-                model = source.Name, input = new[] { 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size }, @params = total.Parameters, macs = total.Macs,
-                aceFp32 = total.Ace(NumberFormat.Fp32), aceInt8 = total.Ace(NumberFormat.Int8), bytesMovedFp32 = total.BytesMoved(NumberFormat.Fp32), latencyP50Ms = latency?.P50, threads,
-                shippedParams = shipped.Parameters, shippedMacs = shipped.Macs, nonZeroParams = sparse.NonZeroWeights, nonZeroMacs = sparse.NonZeroMacs,
+                model = source.Name,
+                input = new[] { 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size },
+                @params = total.Parameters,
+                macs = total.Macs,
+                aceFp32 = total.Ace(NumberFormat.Fp32),
+                aceInt8 = total.Ace(NumberFormat.Int8),
+                bytesMovedFp32 = total.BytesMoved(NumberFormat.Fp32),
+                latencyP50Ms = latency?.P50,
+                threads,
+                shippedParams = shipped.Parameters,
+                shippedMacs = shipped.Macs,
+                nonZeroParams = sparse.NonZeroWeights,
+                nonZeroMacs = sparse.NonZeroMacs,
                 layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
             });
             return;

@@ -10,9 +10,15 @@ public sealed class MiniViTCompression : ICompressMethod
     // The multiplexed network of each dense one, and how many layers share weights.
     private static readonly Dictionary<string, string> Students = new(StringComparer.OrdinalIgnoreCase)
     {
-        ["deit_tiny"] = "mini_deit_tiny", ["deit_small"] = "mini_deit_small", ["deit_base"] = "mini_deit_base",
-        ["vit_tiny"] = "mini_deit_tiny", ["vit_small"] = "mini_deit_small", ["vit_base"] = "mini_deit_base",
-        ["swin_tiny"] = "mini_swin_tiny", ["swin_small"] = "mini_swin_small", ["swin_base"] = "mini_swin_base",
+        ["deit_tiny"] = "mini_deit_tiny",
+        ["deit_small"] = "mini_deit_small",
+        ["deit_base"] = "mini_deit_base",
+        ["vit_tiny"] = "mini_deit_tiny",
+        ["vit_small"] = "mini_deit_small",
+        ["vit_base"] = "mini_deit_base",
+        ["swin_tiny"] = "mini_swin_tiny",
+        ["swin_small"] = "mini_swin_small",
+        ["swin_base"] = "mini_swin_base",
     };
 
     /// <inheritdoc/>
@@ -24,7 +30,11 @@ public sealed class MiniViTCompression : ICompressMethod
     /// <inheritdoc/>
     public IReadOnlyDictionary<string, double> Defaults { get; } = new Dictionary<string, double>
     {
-        ["soft"] = 1, ["qkv"] = 1, ["hidden"] = 0.1, ["temperature"] = 1, ["single_block"] = 0,
+        ["soft"] = 1,
+        ["qkv"] = 1,
+        ["hidden"] = 0.1,
+        ["temperature"] = 1,
+        ["single_block"] = 0,
     };
 
     /// <inheritdoc/>
@@ -41,7 +51,10 @@ public sealed class MiniViTCompression : ICompressMethod
             job.Note($"  {name}: {report.Shared} shared tensors begin as the first layer of their group, {report.Own} are each layer's own, {report.Fresh} are new");
             var distillation = new WeightDistillation(job.Teacher ?? (x => job.Network.call(x)))
             {
-                Soft = job.Settings["soft"], QkvWeight = job.Settings["qkv"], HiddenWeight = job.Settings["hidden"], Temperature = job.Settings["temperature"],
+                Soft = job.Settings["soft"],
+                QkvWeight = job.Settings["qkv"],
+                HiddenWeight = job.Settings["hidden"],
+                Temperature = job.Settings["temperature"],
             };
             using var result = Trainer.Train(student, job.Train, job.Val, job.Recipe, job.Options with { Loss = distillation.For(student) });
             if (result.Outcome == TrainOutcome.Cancelled) throw new OperationCanceledException(job.Options.Cancellation);

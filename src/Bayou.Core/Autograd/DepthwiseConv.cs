@@ -141,7 +141,10 @@ public static unsafe class DepthwiseConv
         var (s, w) = (x.shape, weight.shape);
         return new((int)s[0], (int)s[1], (int)s[2], (int)s[3], (int)w[2], (int)w[3])
         {
-            StrideH = (int)op.Stride[0], StrideW = (int)op.Stride[1], PadH = (int)op.Padding[0], PadW = (int)op.Padding[1],
+            StrideH = (int)op.Stride[0],
+            StrideW = (int)op.Stride[1],
+            PadH = (int)op.Padding[0],
+            PadW = (int)op.Padding[1],
         };
     }
 }

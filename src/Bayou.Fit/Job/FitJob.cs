@@ -107,7 +107,8 @@ public sealed class FitJob
         Stage("Report", plan);
         var report = new FitReportBuilder(
             options, splits, data, candidates, costs, trials, halving, chosen, budget, training.Result, training.Recipe, quantized, shipped, test, result, preprocessing, notes).Build()
-            with { Robustness = FitRobustness.Measure(result.Onnx, splits.Test, options, store, progress, cancel) };
+            with
+        { Robustness = FitRobustness.Measure(result.Onnx, splits.Test, options, store, progress, cancel) };
         FitReport.Write(report, result.Report);
         AtomicFile.WriteAllText(Path.Combine(options.Folder, "run.json"), JsonSerializer.Serialize(new { result, report = report.WithoutPictures() }, FitResult.Json));
         store.Facts.Put("finished", DateTime.UtcNow);

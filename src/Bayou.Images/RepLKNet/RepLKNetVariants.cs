@@ -30,19 +30,36 @@ public static class RepLKNetVariants
     /// <summary>Fine-tuning of 31B at 384 from its 224 training: 30 epochs, layer-wise decay 0.7, nothing mixed.</summary>
     public static Recipe FineTune384(int batch = 1024, int updateFreq = 1) => ImageNet1k(batch, updateFreq) with
     {
-        Name = "replknet-384", Epochs = 30, BaseLr = 4e-4, BaseBatch = 1024, WarmupEpochs = 1, WeightDecay = 1e-8, LayerDecay = 0.7, DropPath = 0.8, MixupAlpha = 0, CutmixAlpha = 0,
+        Name = "replknet-384",
+        Epochs = 30,
+        BaseLr = 4e-4,
+        BaseBatch = 1024,
+        WarmupEpochs = 1,
+        WeightDecay = 1e-8,
+        LayerDecay = 0.7,
+        DropPath = 0.8,
+        MixupAlpha = 0,
+        CutmixAlpha = 0,
     };
 
     /// <summary>ImageNet-22K pre-training of 31B and 31L: 90 epochs, no average.</summary>
     public static Recipe Pretrain22k(int batch = 4096, int updateFreq = 1) => ImageNet1k(batch, updateFreq) with
     {
-        Name = "replknet-22k", Epochs = 90, BaseBatch = 4096, WarmupEpochs = 5, DropPath = 0.1, EmaDecay = 0,
+        Name = "replknet-22k",
+        Epochs = 90,
+        BaseBatch = 4096,
+        WarmupEpochs = 5,
+        DropPath = 0.1,
+        EmaDecay = 0,
     };
 
     /// <summary>From 22K to ImageNet-1K, at 224 or 384.</summary>
     public static Recipe FineTune22k(int size, int batch = 512, int updateFreq = 1) => FineTune384(batch, updateFreq) with
     {
-        Name = "replknet-22k-to-1k", BaseBatch = 512, DropPath = size < 384 ? 0.2 : 0.3, MinLr = size < 384 ? 1e-6 : 3e-4,
+        Name = "replknet-22k-to-1k",
+        BaseBatch = 512,
+        DropPath = size < 384 ? 0.2 : 0.3,
+        MinLr = size < 384 ? 1e-6 : 3e-4,
     };
 
     private static ModelEntry Entry(

@@ -22,7 +22,10 @@ public sealed record PointSetup(string Model, string[] Classes, int Channels, in
     /// <summary>Settings of a voxel source.</summary>
     public VoxelOptions Voxels(bool training = false, int seed = 0) => new()
     {
-        Side = Voxel, Features = Colour ? VoxelFeatures.Colour : VoxelFeatures.HeightIntensity, Training = training, Seed = seed,
+        Side = Voxel,
+        Features = Colour ? VoxelFeatures.Colour : VoxelFeatures.HeightIntensity,
+        Training = training,
+        Seed = seed,
         Augmentation = training ? PointAugmentation.Scans with { Elastic = [], Scale = (0.9, 1.1) } : null,
     };
 
@@ -33,7 +36,12 @@ public sealed record PointSetup(string Model, string[] Classes, int Channels, in
         var segment = Task == PointTask.SegmentPoints;
         return new ShapeSource(samples, Classes.Length, batch, new ShapeOptions
         {
-            Points = Points, Channels = Channels, Segment = segment, Normalize = true, Training = training, Seed = seed,
+            Points = Points,
+            Channels = Channels,
+            Segment = segment,
+            Normalize = true,
+            Training = training,
+            Seed = seed,
             Augmentation = !training ? null : segment ? new PointAugmentation { RotateZ = Math.PI, Jitter = 0.005 } : PointAugmentation.Shapes with { Drop = 0.5 },
         });
     }
@@ -45,7 +53,9 @@ public sealed record PointSetup(string Model, string[] Classes, int Channels, in
     /// <summary>Writes weights and setup.</summary>
     public void Save(Layer network, string path) => network.Save(path, new Dictionary<string, string>
     {
-        ["bayou.model"] = Model, ["bayou.labels"] = JsonSerializer.Serialize(Classes), [Key] = JsonSerializer.Serialize(this),
+        ["bayou.model"] = Model,
+        ["bayou.labels"] = JsonSerializer.Serialize(Classes),
+        [Key] = JsonSerializer.Serialize(this),
     });
 
     /// <summary>Opens weights that were saved with their setup.</summary>

@@ -30,6 +30,11 @@ public static class LatencyMethods
     /// <summary>HELP's published Spearman on NAS-Bench-201 with 10 samples (README of the official code), for the devices whose lists are public here.</summary>
     public static IReadOnlyDictionary<string, double> PublishedHelp { get; } = new Dictionary<string, double>
     {
-        ["titan_rtx_256"] = 0.987, ["gold_6226"] = 0.989, ["eyeriss"] = 0.940, ["pixel2"] = 0.802, ["raspi4"] = 0.890, ["fpga"] = 0.985,
+        ["titan_rtx_256"] = 0.987,
+        ["gold_6226"] = 0.989,
+        ["eyeriss"] = 0.940,
+        ["pixel2"] = 0.802,
+        ["raspi4"] = 0.890,
+        ["fpga"] = 0.985,
     };
 }

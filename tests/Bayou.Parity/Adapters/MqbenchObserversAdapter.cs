@@ -125,7 +125,10 @@ public sealed class MqbenchObserversAdapter : IParityAdapter
         (y * gradient).sum().backward();
         var results = new Dictionary<string, Tensor>
         {
-            ["y"] = y.detach(), ["dx"] = x.grad!, ["scale"] = Vector(quantizer.Scale), ["zero_point"] = Vector(quantizer.ZeroPoint),
+            ["y"] = y.detach(),
+            ["dx"] = x.grad!,
+            ["scale"] = Vector(quantizer.Scale),
+            ["zero_point"] = Vector(quantizer.ZeroPoint),
         };
         if (quantizer is NnieFakeQuantizer nnie) results["data_max"] = tensor(new[] { nnie.Largest });
         foreach (var (name, parameter) in quantizer.Parameters)
@@ -161,8 +164,11 @@ public sealed class MqbenchObserversAdapter : IParityAdapter
         (y * c.Inputs["grad_weight"]).sum().backward();
         return new()
         {
-            ["y"] = y.detach(), ["dx"] = x.grad ?? zeros_like(x), ["dalpha"] = quantizer.Alpha!.grad!,
-            ["scale"] = Vector(quantizer.Scale), ["zero_point"] = Vector(quantizer.ZeroPoint),
+            ["y"] = y.detach(),
+            ["dx"] = x.grad ?? zeros_like(x),
+            ["dalpha"] = quantizer.Alpha!.grad!,
+            ["scale"] = Vector(quantizer.Scale),
+            ["zero_point"] = Vector(quantizer.ZeroPoint),
         };
 
         AdaRoundFakeQuantizer Started(int bits)

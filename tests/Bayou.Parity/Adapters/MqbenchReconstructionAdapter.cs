@@ -38,10 +38,18 @@ public sealed class MqbenchReconstructionAdapter : IParityAdapter
         var (w1, b1, w2, s) = CrossLayerEqualization.Equalize(c.Inputs["eq_w1"], c.Inputs["eq_b1"], c.Inputs["eq_w2"]);
         return new Dictionary<string, Tensor>
         {
-            ["fp_out"] = reference, ["scale"] = quantizer.Scale.reshape(-1), ["losses"] = tensor(losses), ["grad_alpha_step0"] = first!,
-            ["alpha_final"] = quantizer.Alpha!.detach(), ["hard_weight"] = quantizer.Call(weight).detach(),
-            ["b"] = tensor(Enumerable.Range(1, steps).Select(loss.Exponent).ToArray()), ["b_cosine"] = tensor(Enumerable.Range(1, steps).Select(cosine.Exponent).ToArray()),
-            ["eq_w1"] = w1, ["eq_b1"] = b1!, ["eq_w2"] = w2, ["eq_s"] = s,
+            ["fp_out"] = reference,
+            ["scale"] = quantizer.Scale.reshape(-1),
+            ["losses"] = tensor(losses),
+            ["grad_alpha_step0"] = first!,
+            ["alpha_final"] = quantizer.Alpha!.detach(),
+            ["hard_weight"] = quantizer.Call(weight).detach(),
+            ["b"] = tensor(Enumerable.Range(1, steps).Select(loss.Exponent).ToArray()),
+            ["b_cosine"] = tensor(Enumerable.Range(1, steps).Select(cosine.Exponent).ToArray()),
+            ["eq_w1"] = w1,
+            ["eq_b1"] = b1!,
+            ["eq_w2"] = w2,
+            ["eq_s"] = s,
         };
     }
 }

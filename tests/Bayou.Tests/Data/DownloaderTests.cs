@@ -56,7 +56,8 @@ public sealed class DownloaderTests : IDisposable
                         return;         // the listener was stopped
                     }
                 }
-            }) { IsBackground = true };
+            })
+            { IsBackground = true };
             thread.Start();
         }
 

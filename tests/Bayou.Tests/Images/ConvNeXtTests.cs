@@ -12,9 +12,22 @@ public class ConvNeXtTests
     // Counted from the paper's published GFLOPs (specs/convnext.md, section 1.3).
     private static readonly Dictionary<string, long> LadderMacs = new()
     {
-        ["resnet50"] = 4089184256, ["stage_ratio"] = 4525916160, ["patchify"] = 4417536000, ["depthwise"] = 2349507072, ["width"] = 5267976960, ["inverted"] = 4644406272,
-        ["moveup"] = 4065080448, ["k5"] = 4097293440, ["k7"] = 4145612928, ["k9"] = 4210038912, ["k11"] = 4290571392, ["gelu"] = 4145612928, ["fewer_act"] = 4145612928,
-        ["fewer_norm"] = 4145612928, ["ln"] = 4145612928, ["sep"] = 4455531264,
+        ["resnet50"] = 4089184256,
+        ["stage_ratio"] = 4525916160,
+        ["patchify"] = 4417536000,
+        ["depthwise"] = 2349507072,
+        ["width"] = 5267976960,
+        ["inverted"] = 4644406272,
+        ["moveup"] = 4065080448,
+        ["k5"] = 4097293440,
+        ["k7"] = 4145612928,
+        ["k9"] = 4210038912,
+        ["k11"] = 4290571392,
+        ["gelu"] = 4145612928,
+        ["fewer_act"] = 4145612928,
+        ["fewer_norm"] = 4145612928,
+        ["ln"] = 4145612928,
+        ["sep"] = 4455531264,
     };
 
     [Theory]

@@ -13,7 +13,14 @@ public class MiniViTTests
 
     private static readonly MiniSwinConfig Swin = new()
     {
-        ImageSize = 32, Dim = 8, Depths = [2, 2], Blocks = [1, 1], Heads = [2, 2], Window = 4, Classes = 4, FanInInit = true,
+        ImageSize = 32,
+        Dim = 8,
+        Depths = [2, 2],
+        Blocks = [1, 1],
+        Heads = [2, 2],
+        Window = 4,
+        Classes = 4,
+        FanInInit = true,
     };
 
     [Fact]

@@ -242,7 +242,7 @@ public unsafe class DepthwiseTests
         var s = new DepthwiseShape(2, 3, 5, 4, 3, 7);
         var count = 0L;
         for (var i = 0; i < 5; i++) for (var j = 0; j < 4; j++) for (var a = 0; a < 3; a++) for (var b = 0; b < 7; b++)
-                        if (i + a - 1 is >= 0 and < 5 && j + b - 3 is >= 0 and < 4) count++;
+            if (i + a - 1 is >= 0 and < 5 && j + b - 3 is >= 0 and < 4) count++;
         Assert.Equal(6 * count, s.UsefulMacs);
     }
 }

@@ -9,7 +9,12 @@ public class SparseTrainingTests
 {
     private static readonly Recipe Sparse = new()
     {
-        Epochs = 3, Batch = 8, BaseLr = 5e-3, EmaDecay = 0.9, LabelSmoothing = 0.1, ClipNorm = 1,
+        Epochs = 3,
+        Batch = 8,
+        BaseLr = 5e-3,
+        EmaDecay = 0.9,
+        LabelSmoothing = 0.1,
+        ClipNorm = 1,
         Sparse = new SparseOptions { Sparsity = 0.5, UpdateEvery = 3, PruneRate = 0.4 },
     };
 

@@ -11,7 +11,15 @@ public class TransformerTests
 {
     private static VisionTransformer SmallVit(bool classToken = true, bool distilled = false, int image = 16) => new(new VisionTransformerConfig
     {
-        ImageSize = image, Patch = 4, Dim = 24, Depth = 3, Heads = 3, Classes = 5, ClassToken = classToken, DistillationToken = distilled, FanInInit = true,
+        ImageSize = image,
+        Patch = 4,
+        Dim = 24,
+        Depth = 3,
+        Heads = 3,
+        Classes = 5,
+        ClassToken = classToken,
+        DistillationToken = distilled,
+        FanInInit = true,
     });
 
     private static SwinTransformer SmallSwin(int image = 32) =>
