@@ -8,12 +8,14 @@ public sealed class ClaimContext
 {
     private readonly RunStore store;
     private readonly IFitProgress progress;
+    private readonly Action measured;
     private readonly List<ClaimEffect> effects = [];
     private readonly List<ClaimTable> tables = [];
     private readonly List<string> notes = [], figures = [];
 
-    internal ClaimContext(RunStore store, IFitProgress progress, bool full, string figureFolder, int threads, CancellationToken cancel)
+    internal ClaimContext(RunStore store, IFitProgress progress, bool full, string figureFolder, int threads, Action measured, CancellationToken cancel)
     {
+        this.measured = measured;
         (this.store, this.progress, Full, FigureFolder, Threads, Cancel) = (store, progress, full, figureFolder, threads, cancel);
         Seeds = full ? [0, 1, 2, 3, 4] : [0, 1, 2];
     }
@@ -53,7 +55,14 @@ public sealed class ClaimContext
         where T : class
     {
         Cancel.ThrowIfCancellationRequested();
-        return store.Measurements.GetOrAdd(key, compute);
+        var computed = false;
+        var value = store.Measurements.GetOrAdd(key, () =>
+        {
+            computed = true;
+            return compute();
+        });
+        if (computed) measured();
+        return value;
     }
 
     /// <summary>Compares two ways over the seeds: paired differences, 95 % interval of Student's t.</summary>

@@ -20,20 +20,23 @@ public static class ClaimRunner
     {
         using var store = RunStore.Open(runFolder);
         var identity = $"{claim.Name} {(full ? "full" : "quick")} {threads} threads";
-        if (store.Facts.Get<string>("claim") is { } before && before != identity)
-            throw new BayouException($"'{runFolder}' holds the claim run '{before}', not '{identity}': choose another folder with --out");
+        if (store.Facts.Get<string>("claim") is { } other && other != identity)
+            throw new BayouException($"'{runFolder}' holds the claim run '{other}', not '{identity}': choose another folder with --out");
         store.Facts.Put("claim", identity);
         store.Facts.Put("machine", Machine.Here);
         progress.Stage(claim.Name);
         var clock = Stopwatch.StartNew();
-        var context = new ClaimContext(store, progress, full, Path.Combine(docs, "claims"), threads, cancel);
+        var before = store.Facts.Get<Elapsed>("elapsed")?.Seconds ?? 0;
+        // After every measurement: a run that is killed has its time counted too.
+        void Count() => store.Facts.Put("elapsed", new Elapsed(before + clock.Elapsed.TotalSeconds));
+        var context = new ClaimContext(store, progress, full, Path.Combine(docs, "claims"), threads, Count, cancel);
         try
         {
             claim.Run(context);
         }
         finally
         {
-            store.Facts.Put("elapsed", new Elapsed((store.Facts.Get<Elapsed>("elapsed")?.Seconds ?? 0) + clock.Elapsed.TotalSeconds));
+            Count();
         }
         var result = context.Result(claim, store.Facts.Get<Elapsed>("elapsed")!.Seconds);
         Directory.CreateDirectory(Path.Combine(docs, "claims"));
