@@ -38,7 +38,7 @@ internal sealed record TrainState
 }
 
 /// <summary>What a checkpoint must agree on with the training that resumes it.</summary>
-internal sealed record TrainIdentity(string RecipeHash, long Seed, int Samples, int BatchCount, int Threads);
+internal sealed record TrainIdentity(string RecipeHash, long Seed, int Samples, int BatchCount, int Threads, string Settings = "");
 
 /// <summary>One safetensors file with the network, the average, the optimizer, the best weights, the state of libtorch's generator and the counters; replaced atomically.</summary>
 internal static class Checkpoint
@@ -94,6 +94,7 @@ internal static class Checkpoint
         Same("seed", saved.Seed, identity.Seed);
         Same("number of pictures", saved.Samples, identity.Samples);
         Same("number of batches", saved.BatchCount, identity.BatchCount);
+        Same("settings of the network", saved.Settings, identity.Settings);
         if (saved.Threads != identity.Threads)
             note?.Invoke($"the checkpoint was made with {saved.Threads} threads, this run has {identity.Threads}: the weights will not be bit-identical to an uninterrupted run's");
 

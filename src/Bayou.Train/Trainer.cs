@@ -37,6 +37,7 @@ public static class Trainer
         using var optimizer = new AdamW(ParameterGroups.Of(network, recipe.LayerDecay), recipe.Beta1, recipe.Beta2, recipe.Eps);
         using var ema = recipe.EmaDecay > 0 ? new Ema(network, recipe.EmaDecay, recipe.EmaRamp) : null;
         using var sparse = recipe.Sparse is null ? null : new SparseTraining(network, recipe.Sparse, rates.Length);
+        var followers = network.modules().Prepend(network).OfType<IAfterStep>().Distinct().ToArray();
         var mixup = recipe.Mixes
             ? new Mixup(train.Classes, recipe.MixupAlpha, recipe.CutmixAlpha, recipe.MixProbability, recipe.MixSwitchProbability, recipe.LabelSmoothing)
             : null;
@@ -46,7 +47,7 @@ public static class Trainer
         // --- from the beginning, or from where it stopped
         var state = new TrainState();
         Snapshot? best = null;
-        var identity = new TrainIdentity(recipe.Hash(), options.Seed, train.Samples, train.BatchCount, get_num_threads());
+        var identity = new TrainIdentity(recipe.Hash(), options.Seed, train.Samples, train.BatchCount, get_num_threads(), NamedSettings.Describe(network));
         var files = options.RunFolder is null ? null : new RunFiles(options.RunFolder);
         var resumed = options.Resume && files?.HasCheckpoint == true;
         if (resumed) (state, best) = Checkpoint.Load(files!.Checkpoint, network, optimizer, ema, sparse, identity, options.Note);
@@ -110,6 +111,7 @@ public static class Trainer
                 if (!double.IsFinite(norm)) return Diverged($"the norm of the gradients is {norm}", step);
                 sparse?.Step(optimizer);
                 if (ema is not null) sparse?.Average(ema);
+                foreach (var follower in followers) follower.AfterStep(step + 1);
                 optimizer.ZeroGrad();
 
                 state.StepInEpoch++;

@@ -36,14 +36,14 @@ public sealed class FanClaim : IClaim
 
     /// <inheritdoc/>
     public string Data =>
-        "CIFAR-10 at 32 pixels: 2,000 training pictures, 160 test pictures, clean and under the 15 test corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000)";
+        "CIFAR-10 at 32 pixels: 3,000 training pictures, 200 test pictures, clean and under the 15 test corruptions at severities 1, 3, 5 (--full: 20,000 and 2,000)";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
     {
-        var cifar = new SmallCifar(context, context.Pick(2000, 20_000), context.Pick(1000, 5000));
-        var corruptions = new SmallCorruptions(context, cifar, context.Pick(160, 2000), 1, 3, 5);
-        var recipe = Recipe.Short(context.Pick(5, 15), batch: 64, lr: 2e-3) with { EmaDecay = 0.99 };
+        var cifar = new SmallCifar(context, context.Pick(3000, 20_000), context.Pick(1000, 5000));
+        var corruptions = new SmallCorruptions(context, cifar, context.Pick(200, 2000), 1, 3, 5);
+        var recipe = Recipe.Short(context.Pick(6, 15), batch: 64, lr: 2e-3) with { EmaDecay = 0.99 };
         Layer Network(string key)
         {
             var (_, _, attention, channels) = Networks.Single(n => n.Key == key);

@@ -13,20 +13,23 @@ namespace Bayou.Claims;
 /// </summary>
 internal sealed class PastedItems
 {
-    private const int Side = 32, Item = 28, TrainPictures = 1200, TestPictures = 160;
+    private static readonly (double Lambda, int Steps)[] Settings = [(0, 5), (0.1, 5), (0.3, 5), (0.3, 1), (0.3, 0)];
 
     private readonly ClaimContext context;
-    private readonly Func<string, Layer> network;
+    private readonly Func<string, VarsConfig, Layer> network;
     private readonly Recipe recipe;
-    private readonly Lazy<(MemoryPictures Train, MemoryPictures Test, MemoryPictures Noisy, List<SaliencyMap> Masks)> data;
+    private readonly Lazy<PastedPictures> train = new(() => PastedPictures.Make("train", 1200, 1));
+    private readonly Lazy<PastedPictures> test = new(() => PastedPictures.Make("test", 160, 2));
 
-    internal PastedItems(ClaimContext context, Func<string, Layer> network, Recipe recipe)
-    {
-        (this.context, this.network, this.recipe) = (context, network, recipe);
-        data = new(Make);
-    }
+    /// <summary>Prepares.</summary>
+    /// <param name="context">The claim's context.</param>
+    /// <param name="network">Makes a network with an attention and, for VARS, its shape.</param>
+    /// <param name="recipe">How to train.</param>
+    internal PastedItems(ClaimContext context, Func<string, VarsConfig, Layer> network, Recipe recipe) => (this.context, this.network, this.recipe) = (context, network, recipe);
 
-    private sealed record Agreement(double Accuracy, double Auc, double Cc, double NoisyAuc, double NoisyCc);
+    private sealed record Agreement(double Accuracy, double Auc, double Cc, double NoisyAuc, double NoisyCc, Swept[] Sweep);
+
+    private sealed record Swept(double Accuracy, double Auc, double NoisyAuc);
 
     /// <summary>Reports VARS-D against self-attention.</summary>
     internal void Compare()
@@ -41,6 +44,10 @@ internal sealed class PastedItems
         {
             a, Mean(a, m => m.Accuracy, "0.0"), Mean(a, m => m.Auc, "0.000"), Mean(a, m => m.Cc, "0.000"), Mean(a, m => m.NoisyAuc, "0.000"), Mean(a, m => m.NoisyCc, "0.000"),
         }));
+        context.Table("The trained vars_d (lambda 0.3, 5 steps) run with other settings, mean over the seeds", ["lambda", "steps", "accuracy %", "AUC", "AUC with noise"], Settings.Select((w, i) => new[]
+        {
+            $"{w.Lambda}", $"{w.Steps}", Mean("vars_d", m => m.Sweep[i].Accuracy, "0.0"), Mean("vars_d", m => m.Sweep[i].Auc, "0.000"), Mean("vars_d", m => m.Sweep[i].NoisyAuc, "0.000"),
+        }));
     }
 
     private string Mean(string attention, Func<Agreement, double> of, string format) =>
@@ -49,15 +56,8 @@ internal sealed class PastedItems
     private Agreement Measured(string attention, int seed) => context.Remember($"pasted/{attention}/seed{seed}", () =>
     {
         manual_seed(seed);
-        using var net = network(attention);
-        IBatchSource Source(IImageDataset pictures, int batch, bool train) => new LoaderSource(new ImageLoader(pictures, batch, new LoaderOptions
-        {
-            Shuffle = train,
-            Seed = seed,
-            DropLast = train,
-            Preprocessing = Preprocessing.For(Side),
-        }));
-        using var result = Trainer.Train(net, Source(data.Value.Train, recipe.Batch, true), null, recipe, new TrainerOptions
+        using var net = network(attention, new VarsConfig());
+        using var result = Trainer.Train(net, train.Value.Batches(recipe.Batch, seed), null, recipe, new TrainerOptions
         {
             Seed = seed,
             Cancellation = context.Cancel,
@@ -67,56 +67,29 @@ internal sealed class PastedItems
         if (result.Outcome == TrainOutcome.Cancelled) throw new OperationCanceledException(context.Cancel);
         result.OrThrow().UseBest(net);
         net.eval();
-        var accuracy = 100 * Evaluator.Evaluate(net, Source(data.Value.Test, 100, false), context.Cancel).Top1;
-        var (auc, cc) = Against(net, data.Value.Test);
-        var (noisyAuc, noisyCc) = Against(net, data.Value.Noisy);
-        return new Agreement(accuracy, auc, cc, noisyAuc, noisyCc);
+        var (auc, cc) = Against(net, test.Value.Pictures);
+        var (noisyAuc, noisyCc) = Against(net, test.Value.Noisy);
+        return new Agreement(Accuracy(net), auc, cc, noisyAuc, noisyCc, attention == "self_att" ? [] : Settings.Select(w => Sweep(net, attention, w.Lambda, w.Steps)).ToArray());
     });
 
-    private (double Auc, double Cc) Against(Layer net, MemoryPictures pictures)
+    // The weights do not depend on sparsity and steps.
+    private Swept Sweep(Layer trained, string attention, double lambda, int steps)
+    {
+        using var net = network(attention, new VarsConfig { Lambda = lambda, Steps = steps });
+        net.LoadState(trained.state_dict());
+        net.eval();
+        return new(Accuracy(net), Against(net, test.Value.Pictures).Auc, Against(net, test.Value.Noisy).Auc);
+    }
+
+    private double Accuracy(Layer net) => 100 * Evaluator.Evaluate(net, test.Value.Batches(test.Value.Pictures.Count), context.Cancel).Top1;
+
+    private (double Auc, double Cc) Against(Layer net, IImageDataset pictures)
     {
         var scores = Enumerable.Range(0, pictures.Count).Select(i =>
         {
-            var heat = AttentionExplainer.Heats(new ExplainRequest(net, Preprocessing.For(Side), pictures.Read(i), new ExplainOptions()))[^1].Resize(Side, Side);
-            return FixationMetrics.Of(heat, data.Value.Masks[i]);
+            var heat = AttentionExplainer.Heats(new ExplainRequest(net, PastedPictures.Preprocessing, pictures.Read(i), new ExplainOptions()))[^1].Resize(PastedPictures.Side, PastedPictures.Side);
+            return FixationMetrics.Of(heat, test.Value.Masks[i]);
         }).ToList();
         return (scores.Average(s => s.AucJudd), scores.Where(s => !double.IsNaN(s.Cc)).Average(s => s.Cc));
-    }
-
-    private (MemoryPictures Train, MemoryPictures Test, MemoryPictures Noisy, List<SaliencyMap> Masks) Make()
-    {
-        var (cifar, fashion) = (DataCatalog.Open("cifar10"), DataCatalog.Open("fashion-mnist"));
-        var (train, _) = Paste("train", fashion.Train, cifar.Train, TrainPictures, 1);
-        var (test, masks) = Paste("test", fashion.Test, cifar.Test, TestPictures, 2);
-        var corruptor = new Corruptor(CorruptionSet.Small32);
-        var noisy = Enumerable.Range(0, test.Count).Select(i => corruptor.Apply(test.Read(i), Corruption.GaussianNoise, 3, SeededDraws.For(0, i, Corruption.GaussianNoise, 3))).ToArray();
-        return (train, test, new MemoryPictures("noisy", test.Classes, noisy, Enumerable.Range(0, test.Count).Select(test.Label).ToArray()), masks);
-    }
-
-    // An item at a random place, three quarters of its size, in a random colour.
-    private static (MemoryPictures Pictures, List<SaliencyMap> Masks) Paste(string name, IImageDataset items, IImageDataset backgrounds, int count, int seed)
-    {
-        var random = new Random(seed);
-        var (pictures, labels, masks) = (new ImageBuffer[count], new int[count], new List<SaliencyMap>());
-        for (var i = 0; i < count; i++)
-        {
-            var chosen = random.Next(items.Count);
-            const int size = Item * 3 / 4;
-            var item = items.Read(chosen).WithChannels(1).Resize(size, size);
-            var picture = backgrounds.Read(random.Next(backgrounds.Count)).WithChannels(3);
-            var (x, y) = (random.Next(Side - size + 1), random.Next(Side - size + 1));
-            double[] colour = [0.5 + 0.5 * random.NextDouble(), 0.5 + 0.5 * random.NextDouble(), 0.5 + 0.5 * random.NextDouble()];
-            var mask = new float[Side * Side];
-            for (var p = 0; p < size * size; p++)
-            {
-                if (item.Pixels[p] < 16) continue;
-                var at = (y + p / size) * Side + x + p % size;
-                mask[at] = 1;
-                for (var c = 0; c < 3; c++) picture.Pixels[3 * at + c] = (byte)(item.Pixels[p] * colour[c]);
-            }
-            (pictures[i], labels[i]) = (picture, items.Label(chosen));
-            masks.Add(new SaliencyMap(Side, Side, mask));
-        }
-        return (new MemoryPictures($"pasted-{name}", items.Classes, pictures, labels), masks);
     }
 }

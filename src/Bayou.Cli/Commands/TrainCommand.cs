@@ -20,6 +20,8 @@ internal static class TrainCommand
               bayou train convnext_tiny photos/ --weights convnext_tiny_1k_224_ema.pth --classes 1000
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7
               bayou train convnext_ladder_k7 cifar10 --epochs 5 --size 32 --out runs/k7 --resume
+              bayou train avit_tiny photos/ --weights deit_tiny_patch16_224-a1311bcf.pth --classes 1000 --set ponder=0.001
+              bayou train skipnet38 cifar10 --epochs 30 --set alpha=0.5
               bayou train slak_tiny photos/ --epochs 30 --sparse 0.4 --sparse-init snip
               bayou train nasbench201:333132 cifar10 --epochs 20 --energy --until-accuracy 70 --price 0.30
               bayou train pointnet_cls_small modelnet/ --epochs 20
@@ -29,6 +31,7 @@ internal static class TrainCommand
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
         var epochs = new Option<int>("--epochs") { Description = "passes over the training part", DefaultValueFactory = _ => 10 };
         var output = new Option<string?>("--out") { Description = "run folder; default runs/train-MODEL-TIME" };
+        var set = new Option<string[]>("--set") { Description = "change a setting of the network's own training: NAME=NUMBER; may be repeated (skipnet*, avit*; an unknown name lists all)", DefaultValueFactory = _ => [] };
         var resume = new Option<bool>("--resume") { Description = "go on from the checkpoint in --out; ends with bit-identical weights" };
         var (recipe, sparse) = (new RecipeOptions(), new SparseTrainOptions());
         var voxel = new Option<float>("--voxel") { Description = "models on voxels: side of a voxel; 0: by the data", DefaultValueFactory = _ => 0f };
@@ -36,7 +39,7 @@ internal static class TrainCommand
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[epochs, output, resume, voxel, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[epochs, set, output, resume, voxel, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
@@ -49,7 +52,7 @@ internal static class TrainCommand
                 return Task.FromResult(PointRuns.Train(name, parsed.GetValue(data)!, folder, recipe, parsed, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, parsed.GetValue(model.Size),
                     parsed.GetValue(voxel), parsed.GetValue(json), cancel));
             }
-            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
+            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(set) ?? [], parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else if (result.Sparsity is { } sparsity) SparseTrainOptions.Print(sparsity, result.SparseCost);
             if (!parsed.GetValue(json)) Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
@@ -61,7 +64,7 @@ internal static class TrainCommand
 
     private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity, TrainingEnergy? Energy);
 
-    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
+    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, string[] settings, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
     {
         var entry = Catalog.Models.Find(name);
         var job = TrainingJob.Open(parsed, model, entry, data, seed, progress, cancel);
@@ -70,6 +73,7 @@ internal static class TrainCommand
         progress.Stage("Training");
         manual_seed(seed);
         using var network = entry.Create(new ModelOptions(job.Splits.Classes.Count, job.Channels, recipe.DropPath, recipe.LayerScale, job.Preprocessing.Size));
+        NamedSettings.Apply(name, network, settings);
         if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
         using var reached = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         var meter = energy is null ? null : EnergyMeter.Start(energy.Watts);

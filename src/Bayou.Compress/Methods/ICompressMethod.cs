@@ -57,16 +57,5 @@ public static class CompressMethods
 
     /// <summary>A method's settings with changes such as "qkv=0.5".</summary>
     /// <exception cref="BayouException">An unknown setting, or no number.</exception>
-    public static IReadOnlyDictionary<string, double> Settings(ICompressMethod method, IEnumerable<string> changes)
-    {
-        var settings = new Dictionary<string, double>(method.Defaults);
-        foreach (var change in changes)
-        {
-            var parts = change.Split('=', 2);
-            if (parts.Length != 2 || !settings.ContainsKey(parts[0]) || !double.TryParse(parts[1], System.Globalization.CultureInfo.InvariantCulture, out var value))
-                throw new BayouException($"--set {change}: {method.Name} knows {string.Join(", ", settings.Select(s => $"{s.Key}={s.Value}"))}");
-            settings[parts[0]] = value;
-        }
-        return settings;
-    }
+    public static IReadOnlyDictionary<string, double> Settings(ICompressMethod method, IEnumerable<string> changes) => NamedSettings.Changed(method.Name, method.Defaults, changes);
 }

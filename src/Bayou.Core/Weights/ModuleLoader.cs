@@ -28,6 +28,7 @@ internal static class ModuleLoader
     /// <summary>Loads; a network that can be merged takes the form of the file first, and its own again afterwards when that is the more merged one.</summary>
     internal static LoadReport Load(IWeightSource file, nn.Module module, bool strict, Func<string, string?>? mapKey)
     {
+        if (module is ICheckpointLayouts layouts) file = new RearrangedSource(file, layouts);
         if (module is not IMergeable mergeable) return LoadSameForm(file, module, strict, mapKey);
         var (before, asked) = (mergeable.Form, mergeable.FormOf(MapKeys(file, mapKey).Keys));
         if (asked == before) return LoadSameForm(file, module, strict, mapKey);
@@ -56,7 +57,9 @@ internal static class ModuleLoader
         var sources = MapKeys(file, mapKey);
         foreach (var key in sources.Keys)
             if (!targets.ContainsKey(key) && ModuleState.Find(module, key) is { } alias && targets.Values.Any(t => ReferenceEquals(t, alias))) targets[key] = alias;
-        var copies = new List<(string Key, string FileKey, Tensor Target)>();
+        var layouts = module as ICheckpointLayouts;
+        using var resized = NewDisposeScope();
+        var copies = new List<(string Key, Action Copy)>();
         var mismatched = new List<string>();
         var converted = new List<string>();
 
@@ -66,32 +69,48 @@ internal static class ModuleLoader
             var info = file.Info(fileKey);      // a refused weight that the module needs is an error, strict or not
             var same = info.DType == target.dtype;
             if (!info.Shape.SequenceEqual(target.shape))
-                mismatched.Add($"{key} ([{string.Join(", ", info.Shape)}] in the file, [{string.Join(", ", target.shape)}] in the module)");
+            {
+                if (layouts?.IsDerived(key) == true) continue;
+                if (Resized(layouts, file, fileKey, key, target) is { } value) copies.Add((key, () => target.copy_(value)));
+                else mismatched.Add($"{key} ([{string.Join(", ", info.Shape)}] in the file, [{string.Join(", ", target.shape)}] in the module)");
+            }
             else if (!same && !(ElementTypes.IsFloat(info.DType) && ElementTypes.IsFloat(target.dtype)))
                 mismatched.Add($"{key} ({ElementTypes.Name(info.DType)} in the file, {ElementTypes.Name(target.dtype)} in the module)");
             else
             {
-                copies.Add((key, fileKey, target));
+                copies.Add((key, () => Copy(file, fileKey, target)));
                 if (!same) converted.Add($"{key} ({ElementTypes.Name(info.DType)} to {ElementTypes.Name(target.dtype)})");
             }
         }
 
         // One tensor may have several names, in the module and in the file: it is missing only if it is under none of them.
         var filled = new HashSet<Tensor>(sources.Keys.Where(targets.ContainsKey).Select(k => targets[k]), ByReference.Instance);
-        var missing = targets.Where(t => !filled.Contains(t.Value)).Select(t => t.Key).ToList();
+        var missing = targets.Where(t => !filled.Contains(t.Value) && layouts?.IsDerived(t.Key) != true).Select(t => t.Key).ToList();
         var report = new LoadReport
         {
             Loaded = copies.ConvertAll(c => c.Key),
             Missing = missing.FindAll(k => !IsBatchCounter(k)),
-            Unexpected = Unexpected(file, sources, targets),
+            Unexpected = Unexpected(file, sources, targets).FindAll(k => layouts?.IsDerived(k) != true),
             Mismatched = mismatched,
             Converted = converted,
             Defaulted = missing.FindAll(IsBatchCounter),
         };
         if (strict && !report.Complete)
             throw new BayouException($"{file.Where} does not fit {module.GetName()}; nothing was loaded.\n{Problems(report)}");
-        foreach (var (_, fileKey, target) in copies) Copy(file, fileKey, target);
+        using var guard = no_grad();
+        foreach (var (_, copy) in copies) copy();
         return report;
+    }
+
+    // A value for another picture size, brought to the network's.
+    private static Tensor? Resized(ICheckpointLayouts? layouts, IWeightSource file, string fileKey, string key, Tensor target)
+    {
+        if (layouts is null) return null;
+        using var guard = no_grad();
+        var info = file.Info(fileKey);
+        var value = empty([.. info.Shape], info.DType);
+        file.CopyTo(fileKey, value);
+        return layouts.Resized(key, value, target) is { } fitted && fitted.shape.SequenceEqual(target.shape) ? fitted : null;
     }
 
     private static Dictionary<string, string> MapKeys(IWeightSource file, Func<string, string?>? mapKey)

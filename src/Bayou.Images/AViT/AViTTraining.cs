@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 // Ponder loss and distributional prior beside the recipe's loss; first without, then with halting: what `bayou train` does with an A-ViT.
-public sealed partial class AViT : ITrainingLoss, IStagedNetwork
+public sealed partial class AViT : ITrainingLoss, IStagedNetwork, ITrainingSettings
 {
     /// <summary>Weight of the ponder loss.</summary>
     public double PonderScale { get; set; } = 5e-4;
@@ -22,6 +22,19 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
 
     /// <summary>Part of the epochs with halting; before them the plain transformer is trained.</summary>
     public double HaltingShare { get; set; } = 0.5;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingSetting> Settings =>
+    [
+        new("ponder", "weight of the ponder loss, alpha_p: larger halts earlier", () => PonderScale, v => PonderScale = v),
+        new("prior", "weight of the distributional prior, alpha_d; 0: none", () => PriorScale, v => PriorScale = v),
+        new("prior-mean", "layer (from 0) around which the prior wants tokens to halt", () => PriorMean ?? DefaultPriorMean, v => PriorMean = v),
+        new("halting-share", "part of the epochs with halting, 0 to 1", () => HaltingShare, v => HaltingShare = v),
+        new("scale", "gate: gamma, factor on channel 0", () => Gate.Scale, v => Gate = Gate with { Scale = v }),
+        new("center", "gate: -beta, what is subtracted", () => Gate.Center, v => Gate = Gate with { Center = v }),
+    ];
+
+    private double DefaultPriorMean => Math.Round(Config.Depth * 2.0 / 3);
 
     /// <summary>Log-odds of the mean halting probability with which the halting stage begins: 0.018, so that almost all tokens run through almost all layers.</summary>
     public const double FirstLogit = -4;
@@ -52,7 +65,7 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork
     {
         var penalty = HaltingLoss.Ponder(trace.Ponder).mul(Number.Of(PonderScale));
         if (PriorScale == 0) return penalty;
-        var target = HaltingLoss.Target(Config.Depth, PriorMean ?? Math.Round(Config.Depth * 2.0 / 3));
+        var target = HaltingLoss.Target(Config.Depth, PriorMean ?? DefaultPriorMean);
         var prior = HaltingLoss.Prior(HaltingLoss.LayerMeans(trace.Layers, Statistics), target);
         // NaN (no statistics) fails the test too.
         return prior.detach().item<float>() > 0 ? penalty.Plus(prior.mul(Number.Of(PriorScale))) : penalty;

@@ -86,7 +86,7 @@ public sealed record FanConfig
 /// classes]; any size whose
 /// sides the stem divides. State-dict keys are those of the official repository.
 /// </summary>
-public sealed class Fan : Layer, IFeatureNetwork
+public sealed class Fan : Layer, IFeatureNetwork, ICheckpointLayouts
 {
     private readonly Parameter cls_token;
     private readonly FanStem patch_embed;
@@ -166,6 +166,14 @@ public sealed class Fan : Layer, IFeatureNetwork
         var last = ToChannelsFirst(Reshape(Slice(ClassTokens(x), 1, 1), 0, x.shape[1], x.shape[2], -1));
         features.Add(learnable_downsample is null ? last : learnable_downsample.call(last));
         return [.. features];
+    }
+
+    /// <summary>Keys of older published checkpoints: the positions were called pos_embeder, and class attention had one fused qkv.</summary>
+    IReadOnlyList<string>? ICheckpointLayouts.KeysOf(string key)
+    {
+        const string positions = "pos_embeder.";
+        if (key.StartsWith(positions, StringComparison.Ordinal)) return ["pos_embed." + key[positions.Length..]];
+        return key.Split('.') is ["cls_attn_blocks", var block, "attn", "qkv", var kind] ? [.. new[] { "q", "k", "v" }.Select(p => $"cls_attn_blocks.{block}.attn.{p}.{kind}")] : null;
     }
 
     private Tensor Placed(Tensor tokens) => pos_embed is null ? tokens : Add(tokens, ToChannelsLast(pos_embed.call(tokens)));

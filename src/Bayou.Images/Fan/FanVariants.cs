@@ -38,12 +38,6 @@ public static class FanVariants
             : new Mlp(dim, (int)(dim * config.MlpRatio)),
     });
 
-    /// <summary>
-    /// Keys of older checkpoints in today's names: "pos_embeder." became "pos_embed.". A fused "cls_attn_blocks.J.attn.qkv" has to be cut in thirds (q, k, v)
-    /// before.
-    /// </summary>
-    public static string MapKey(string key) => key.StartsWith("pos_embeder.", StringComparison.Ordinal) ? "pos_embed." + key["pos_embeder.".Length..] : key;
-
     private static int[] Same(int value, int count) => Enumerable.Repeat(value, count).ToArray();
 
     private static ModelEntry Vit(string name, int dim, int depth, int heads, long parameters, string figures) => new(

@@ -5,34 +5,10 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>Shape of a Mini-Swin.</summary>
-public sealed record MiniSwinConfig
+public sealed record MiniSwinConfig : WindowConfig
 {
-    /// <summary>Side of the picture; the stored masks are for it.</summary>
-    public int ImageSize { get; init; } = 224;
-
-    /// <summary>Side of a patch.</summary>
-    public int Patch { get; init; } = 4;
-
-    /// <summary>Width of the first stage; it doubles from stage to stage.</summary>
-    public required int Dim { get; init; }
-
-    /// <summary>Layers of every stage that run.</summary>
-    public required int[] Depths { get; init; }
-
     /// <summary>Blocks of every stage with weights of their own: consecutive layers share one.</summary>
     public required int[] Blocks { get; init; }
-
-    /// <summary>Heads of every stage.</summary>
-    public required int[] Heads { get; init; }
-
-    /// <summary>Side of the windows.</summary>
-    public int Window { get; init; } = 7;
-
-    /// <summary>Hidden width of the MLP over C.</summary>
-    public double MlpRatio { get; init; } = 4;
-
-    /// <summary>Bias of the fused qkv projection.</summary>
-    public bool QkvBias { get; init; } = true;
 
     /// <summary>Whether every layer keeps layer norms of its own.</summary>
     public bool SeparateNorms { get; init; } = true;
@@ -42,103 +18,34 @@ public sealed record MiniSwinConfig
 
     /// <summary>Whether every layer transforms its attention across the heads, before and after the softmax.</summary>
     public bool TransformHeads { get; init; } = true;
-
-    /// <summary>Channels of the input.</summary>
-    public int InChannels { get; init; } = 3;
-
-    /// <summary>Classes of the head.</summary>
-    public int Classes { get; init; } = 1000;
-
-    /// <summary>Stochastic-depth rate of the last layer.</summary>
-    public double DropPath { get; init; }
-
-    /// <summary>Initial weights with deviation 1 / sqrt(fan-in), and head transformations that start as the identity: for narrow networks in short trainings.</summary>
-    public bool FanInInit { get; init; }
 }
 
 /// <summary>
 /// Mini-Swin (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a Swin transformer whose consecutive layers share attention and MLP weights. [N, C, H, W] -> logits [N, classes].
 /// </summary>
-public sealed class MiniSwin : Layer, IFeatureNetwork
+public sealed class MiniSwin : WindowTransformer
 {
-    private readonly PatchEmbed patch_embed;
-    private readonly LayerList<MiniSwinStage> layers;
-    private readonly LayerNorm norm;
-    private readonly Linear head;
-
-    /// <summary>Builds the network with the official initialisation.</summary>
-    public MiniSwin(MiniSwinConfig config)
+    /// <summary>Builds the network with the official initialisation; with <see cref="WindowConfig.FanInInit"/> head transformations start as the identity.</summary>
+    public MiniSwin(MiniSwinConfig config) : base("Mini-Swin", Checked(config), stage => Shared(config, stage))
     {
         Config = config;
-        var stages = config.Depths.Length;
-        if (stages == 0 || config.Heads.Length != stages || config.Blocks.Length != stages) throw new BayouException($"Mini-Swin: {stages} depths, {config.Blocks.Length} blocks and {config.Heads.Length} heads; one of each a stage is needed");
-        if (config.Depths.Zip(config.Blocks).Any(p => p.Second <= 0 || p.First % p.Second != 0)) throw new BayouException("Mini-Swin: the blocks of a stage must divide its layers");
-        if (config.ImageSize % (config.Patch << (stages - 1)) != 0) throw new BayouException($"Mini-Swin: image size {config.ImageSize} must be a multiple of {config.Patch << (stages - 1)}");
-        var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());
-        patch_embed = new PatchEmbed(config.InChannels, config.Dim, config.Patch, normEps: 1e-5);
-        layers = new LayerList<MiniSwinStage>();
-        var (grid, first) = (config.ImageSize / config.Patch, 0);
-        for (var s = 0; s < stages; s++)
-        {
-            layers.Add(new MiniSwinStage(config, s, config.Dim << s, grid >> s, rates[first..(first + config.Depths[s])], merges: s < stages - 1));
-            first += config.Depths[s];
-        }
-        var width = config.Dim << (stages - 1);
-        norm = new LayerNorm(width);
-        head = new Linear(width, config.Classes);
-        RegisterComponents();
-        TransformerInit.Apply(this, config.FanInInit);
         if (config.FanInInit) foreach (var block in modules().OfType<MiniSwinBlock>()) block.BeginAtIdentity();
     }
 
     /// <summary>What it was built from.</summary>
     public MiniSwinConfig Config { get; }
 
-    /// <summary>[N, C, H, W] -> [N, classes]: mean over all tokens of the last stage.</summary>
-    public override Tensor forward(Tensor x)
+    private static MiniSwinConfig Checked(MiniSwinConfig c)
     {
-        x = patch_embed.call(x);
-        foreach (var layer in layers) x = layer.call(x);
-        return head.call(Mean(norm.call(x), new Ints(1, 2)));
+        if (c.Blocks.Length != c.Depths.Length) throw new BayouException($"Mini-Swin: {c.Depths.Length} depths and {c.Blocks.Length} numbers of blocks; one of each a stage is needed");
+        if (c.Depths.Zip(c.Blocks).Any(p => p.Second <= 0 || p.First % p.Second != 0)) throw new BayouException("Mini-Swin: the blocks of a stage must divide its layers");
+        return c;
     }
 
-    /// <inheritdoc/>
-    public Tensor[] Features(Tensor x)
+    private static IEnumerable<Layer> Shared(MiniSwinConfig c, WindowStageSpec stage)
     {
-        x = patch_embed.call(x);
-        var features = new Tensor[layers.Count];
-        for (var s = 0; s < features.Length; s++)
-        {
-            (var stage, x) = layers[s].Both(x);
-            features[s] = ToChannelsFirst(s == features.Length - 1 ? norm.call(stage) : stage);
-        }
-        return features;
-    }
-}
-
-/// <summary>Layers of one resolution, then patch merging. [N, H, W, C] -> [N, H/2, W/2, 2C], or the same in the last stage.</summary>
-public sealed class MiniSwinStage : Layer
-{
-    private readonly LayerList<MiniSwinBlock> blocks;
-    private readonly PatchMerging? downsample;
-
-    internal MiniSwinStage(MiniSwinConfig c, int stage, int dim, int grid, double[] dropPath, bool merges)
-    {
-        blocks = new LayerList<MiniSwinBlock>();
-        var share = c.Depths[stage] / c.Blocks[stage];
-        for (var b = 0; b < c.Blocks[stage]; b++) blocks.Add(new MiniSwinBlock(c, dim, grid, c.Heads[stage], b * share, dropPath[(b * share)..((b + 1) * share)]));
-        if (merges) downsample = new PatchMerging(dim);
-        RegisterComponents();
-    }
-
-    /// <inheritdoc/>
-    public override Tensor forward(Tensor x) => Both(x).Next;
-
-    /// <summary>The stage's own map and what the next stage starts from.</summary>
-    public (Tensor Stage, Tensor Next) Both(Tensor x)
-    {
-        foreach (var block in blocks) x = block.call(x);
-        return (x, downsample is null ? x : downsample.call(x));
+        var share = c.Depths[stage.Index] / c.Blocks[stage.Index];
+        return Enumerable.Range(0, c.Blocks[stage.Index]).Select(b => new MiniSwinBlock(c, stage.Dim, stage.Grid, c.Heads[stage.Index], b * share, stage.DropPath[(b * share)..((b + 1) * share)]));
     }
 }
 

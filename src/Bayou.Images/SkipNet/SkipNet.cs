@@ -44,6 +44,12 @@ public sealed record SkipNetConfig
     /// <summary>State of the recurrent gate.</summary>
     public int HiddenDim { get; init; } = 10;
 
+    /// <summary>
+    /// Log-odds with which the gates begin to run blocks (recurrent gate: bias of its projection; feed-forward gates: of the choice to run). 0, as in the official code, leaves chance to decide;
+    /// a gate that begins by skipping never lets its block learn, and in a short training it never wakes up.
+    /// </summary>
+    public double GateBias { get; init; }
+
     /// <summary>Classes of the head.</summary>
     public int Classes { get; init; } = 10;
 
@@ -101,6 +107,7 @@ public sealed partial class SkipNet : Layer
         fc = new Linear(channels, config.Classes);
         RegisterComponents();
         Initialise(this);
+        if (config.GateBias != 0) BeginRunning(config.GateBias);
     }
 
     /// <summary>What it was built from.</summary>
@@ -167,6 +174,14 @@ public sealed partial class SkipNet : Layer
             if (module is Conv2d conv) nn.init.normal_(conv.Weight, 0, Math.Sqrt(2.0 / (conv.Weight.shape[0] * conv.Weight.shape[2] * conv.Weight.shape[3])));
             if (module is Linear linear) nn.init.normal_(linear.Weight, 0, Math.Sqrt(2.0 / linear.Weight.numel()));
         }
+    }
+
+    private void BeginRunning(double logit)
+    {
+        using var noGrad = no_grad();
+        if (control is not null) nn.init.constant_(control.ProjectionBias, logit);
+        // Softmax over (skip, run): the difference of both is the logit.
+        foreach (var gate in gates.OfType<FeedForwardGate>()) nn.init.constant_(gate.ChoiceBias.narrow(0, 1, 1), logit);
     }
 
     private static void Check(SkipNetConfig c)

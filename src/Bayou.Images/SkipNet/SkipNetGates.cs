@@ -39,6 +39,9 @@ public sealed class FeedForwardGate : Layer
         RegisterComponents();
     }
 
+    /// <summary>Bias of (skip, run), [2].</summary>
+    internal Parameter ChoiceBias => linear_layer.Bias!;
+
     /// <summary>Probability of running, [N, 1].</summary>
     public override Tensor forward(Tensor x)
     {
@@ -115,6 +118,9 @@ public sealed class RecurrentControl : Layer
 
     /// <summary>The projection to the probability's logit: its sharpness is the policy's.</summary>
     public Layer Projection => proj;
+
+    /// <summary>The projection's bias, [1].</summary>
+    internal Parameter ProjectionBias => proj is Conv2d convolution ? convolution.Bias! : ((Linear)proj).Bias!;
 
     /// <summary>Embedding [N, embed] and state to the probability of running, [N, 1], and the next state.</summary>
     public (Tensor Probability, (Tensor H, Tensor C) State) Step(Tensor embedding, (Tensor H, Tensor C)? state)

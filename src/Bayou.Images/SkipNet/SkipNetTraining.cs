@@ -6,7 +6,7 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 // Supervised pre-training, then hybrid reinforcement learning (paper, section 3.3): what `bayou train` does with a SkipNet.
-public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork
+public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork, ITrainingSettings
 {
     /// <summary>Sharpening of an ImageNet policy before its reinforcement learning: the projection is divided by this temperature.</summary>
     public const double PolicyTemperature = 0.05;
@@ -19,6 +19,16 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork
 
     /// <summary>The hybrid stage's learning rate as a part of the recipe's (official: 1e-4 for 0.1 with SGD; AdamW, whose steps do not shrink with the gradient, wants a smaller cut).</summary>
     public double HybridRate { get; set; } = 0.1;
+
+    /// <inheritdoc/>
+    public IReadOnlyList<TrainingSetting> Settings =>
+    [
+        new("alpha", "reward for skipping all blocks: larger skips more", () => Reward.Alpha, v => Reward = Reward with { Alpha = v }),
+        new("rl-weight", "weight of the policy terms beside the cross entropy", () => Reward.Weight, v => Reward = Reward with { Weight = v }),
+        new("gamma", "discount of the reward from a gate to the one before it", () => Reward.Gamma, v => Reward = Reward with { Gamma = v }),
+        new("hybrid-share", "part of the epochs with reinforcement learning, 0 to 1", () => HybridShare, v => HybridShare = v),
+        new("hybrid-rate", "their learning rate as a part of the recipe's", () => HybridRate, v => HybridRate = v),
+    ];
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainStage> Stages(Recipe recipe)

@@ -38,7 +38,7 @@ public static class SkipNetVariants
 
     private static ModelEntry Entry(string name, SkipNetConfig config, int size, long parameters, string figures) => new(
         name, "skipnet", Paper,
-        o => new SkipNet(config with { Classes = o.Classes, InChannels = o.InChannels }) { Reward = Reward(config) },
+        o => new SkipNet(config with { Classes = o.Classes, InChannels = o.InChannels, GateBias = 2 }) { Reward = Reward(config) },
         size, parameters, figures);
 
     private static HybridReward Reward(SkipNetConfig config) =>

@@ -127,6 +127,16 @@ public sealed class WindowAttention : Layer
         return proj.call(MultiHead.Join(y));
     }
 
+    /// <summary>A table of relative positions [(2w - 1)^2, h] for another window (bicubic, as PyTorch's interpolate); null where it is no square table.</summary>
+    /// <param name="table">The table.</param>
+    /// <param name="rows">Rows wanted, (2w' - 1)^2.</param>
+    public static Tensor? ResizedTable(Tensor table, int rows)
+    {
+        int from = (int)Math.Round(Math.Sqrt(table.shape[0])), to = (int)Math.Round(Math.Sqrt(rows));
+        if (table.dim() != 2 || from * from != table.shape[0] || to * to != rows) return null;
+        return Reshape(PositionTable.Resize(Reshape(table, 1, from * from, -1), 0, (from, from), (to, to)), rows, -1);
+    }
+
     /// <summary>The bias of all heads, [1, h, w w, w w].</summary>
     private Tensor PositionBias()
     {

@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Train;
 using static Bayou.Core.Ops;
 using static TorchSharp.torch;
 
@@ -9,7 +10,7 @@ namespace Bayou.Images;
 /// kept in the Fourier domain.
 /// Tied to one n x n grid. [N, n, n, C] or [N, n n, C] -> the same.
 /// </summary>
-public sealed class VarsStaticBlock : Layer
+public sealed class VarsStaticBlock : Layer, IAfterStep
 {
     private const int Steps = 3;
 
@@ -51,8 +52,14 @@ public sealed class VarsStaticBlock : Layer
     /// <summary>The templates, [C, inner, 1, n, n/2 + 1, 2].</summary>
     public Parameter Kernel => kernel;
 
-    /// <summary>The bound that <see cref="VarsTraining.UpdateBounds"/> keeps up with the templates.</summary>
+    /// <summary>The bound that <see cref="VarsTraining.UpdateBound"/> keeps up with the templates.</summary>
     public Parameter Bound => L;
+
+    /// <summary>Updates the bound every 100 steps, as the official training does.</summary>
+    public void AfterStep(int step)
+    {
+        if (step % VarsTraining.BoundInterval == 0) VarsTraining.UpdateBound(this);
+    }
 
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)

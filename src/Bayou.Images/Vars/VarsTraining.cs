@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Train;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -31,13 +32,14 @@ public static class VarsTraining
         return kernel.detach().Squared().sum([1, 2, 5]).amax([1, 2]).MoveToOuterDisposeScope();
     }
 
-    /// <summary>Moves the bounds of all VARS-S blocks a tenth towards their templates' present ones; the official training does so every 100
-    /// iterations.</summary>
-    public static void UpdateBounds(nn.Module network)
+    /// <summary>Optimizer steps between two updates of the bounds.</summary>
+    public const int BoundInterval = 100;
+
+    /// <summary>Moves a VARS-S block's bound a tenth towards its templates' present one; <see cref="Trainer"/> does so every <see cref="BoundInterval"/> steps.</summary>
+    public static void UpdateBound(VarsStaticBlock block)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
-        foreach (var block in network.modules().Prepend(network).OfType<VarsStaticBlock>().Distinct())
-            block.Bound.copy_(block.Bound.mul(Number.Of(0.9)).Plus(GramNorm(block.Kernel).mul(Number.Of(0.1))));
+        block.Bound.copy_(block.Bound.mul(Number.Of(0.9)).Plus(GramNorm(block.Kernel).mul(Number.Of(0.1))));
     }
 }

@@ -116,7 +116,7 @@ public class VarsTests
         using var block = new VarsStaticBlock(2, 4, new Mlp(2, 8), inner: 3);
         var before = block.Bound.clone();
         block.Kernel.copy_(block.Kernel * 2);
-        VarsTraining.UpdateBounds(block);
+        VarsTraining.UpdateBound(block);
         TensorAssert.Close(before * 1.3, block.Bound, 1e-4, 1e-5);
     }
 
