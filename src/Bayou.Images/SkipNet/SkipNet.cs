@@ -176,14 +176,6 @@ public sealed partial class SkipNet : Layer
         }
     }
 
-    private void BeginRunning(double logit)
-    {
-        using var noGrad = no_grad();
-        if (control is not null) nn.init.constant_(control.ProjectionBias, logit);
-        // Softmax over (skip, run): the difference of both is the logit.
-        foreach (var gate in gates.OfType<FeedForwardGate>()) nn.init.constant_(gate.ChoiceBias.narrow(0, 1, 1), logit);
-    }
-
     private static void Check(SkipNetConfig c)
     {
         if (c.Layers.Length == 0 || c.Layers.Length != c.Widths.Length) throw new BayouException($"SkipNet: {c.Layers.Length} groups and {c.Widths.Length} widths; one width a group is needed");

@@ -69,6 +69,14 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork, ITrainingSe
     // Drawn from libtorch's generator, whose state a checkpoint holds: a resumed training draws the same.
     private static Tensor Sample(Tensor probability) => probability.detach().bernoulli();
 
+    private void BeginRunning(double logit)
+    {
+        using var noGrad = no_grad();
+        if (control is not null) nn.init.constant_(control.ProjectionBias, logit);
+        // Softmax over (skip, run): the difference of both is the logit.
+        foreach (var gate in gates.OfType<FeedForwardGate>()) nn.init.constant_(gate.ChoiceBias.narrow(0, 1, 1), logit);
+    }
+
     private void Sharpen()
     {
         if (!Config.ImageNet || control is null) return;
