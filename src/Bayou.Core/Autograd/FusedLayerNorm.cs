@@ -36,6 +36,16 @@ internal static unsafe class FusedLayerNorm
         return (dx, sums);
     }
 
+    /// <summary>Replaces the gradient of the result by that of x, and returns the gradients of weight and bias, [2, C].</summary>
+    internal static Tensor BackwardInPlace(Tensor x, Tensor weight, Tensor statistics, Tensor gradient)
+    {
+        var (rows, columns) = Sizes(x, weight);
+        var sums = empty(2, columns);
+        LayerNormKernel.Backward(
+            TensorMemory.Floats(gradient), TensorMemory.Floats(x), TensorMemory.Floats(weight), TensorMemory.Floats(statistics), TensorMemory.Floats(gradient), TensorMemory.Floats(sums), rows, columns);
+        return sums;
+    }
+
     internal static Tensor Statistics(Tensor x, Tensor weight) => empty(Sizes(x, weight).Rows, 2);
 
     private static (int Rows, int Columns) Sizes(Tensor x, Tensor weight) => (checked((int)(x.numel() / weight.numel())), (int)weight.numel());

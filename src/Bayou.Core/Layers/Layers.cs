@@ -89,6 +89,15 @@ public sealed class LayerNorm : Layer
         RegisterComponents();
     }
 
+    /// <summary>[C].</summary>
+    public Parameter Weight => weight;
+
+    /// <summary>[C].</summary>
+    public Parameter Bias => bias;
+
+    /// <summary>Added to the variance.</summary>
+    public double Eps => eps;
+
     /// <inheritdoc/>
     public override Tensor forward(Tensor x) => Ops.LayerNorm(x, shape, weight, bias, eps);
 }

@@ -38,17 +38,16 @@ public static class Ops
     /// <summary>x W' + b over the last axis, see <see cref="LinearOp"/>.</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => Run(LinearSingleton, false, x, weight, bias);
 
-    /// <summary>gelu(x W' + b): two nodes in a capture, otherwise few passes over memory where it can be done.</summary>
-    public static Tensor LinearGelu(Tensor x, Tensor weight, Tensor? bias) =>
-        Capture.IsActive || !FusedGelu.Suits(x, weight, bias) ? Gelu(Linear(x, weight, bias)) : FusedGelu.Apply(x, weight, bias);
-
     /// <summary>
-    /// scale (x W' + b), scale [O] (layer scale): two nodes in a capture, otherwise one product with scaled weights where x has so many rows that scaling the weights costs less than scaling the result.
+    /// scale * fc2(gelu(fc1(norm(x)))) over the last axis, norm and scale where they are given: its parts in a capture, otherwise one node and few passes over memory where that can be done.
     /// </summary>
-    public static Tensor LinearScale(Tensor x, Tensor weight, Tensor? bias, Tensor scale) =>
-        Capture.IsActive || x.numel() < 2 * weight.shape[1] * weight.shape[1]
-            ? Mul(scale, Linear(x, weight, bias))
-            : Linear(x, Mul(scale.unsqueeze(1), weight), bias is null ? null : Mul(scale, bias));
+    public static Tensor GeluMlp(Tensor x, in MlpWeights w)
+    {
+        if (!Capture.IsActive && FusedMlp.Suits(x, w)) return FusedMlp.Apply(x, w);
+        if (w.NormWeight is not null) x = LayerNorm(x, new Ints(w.NormWeight.shape), w.NormWeight, w.NormBias, w.NormEps);
+        x = Linear(Gelu(Linear(x, w.Weight1, w.Bias1)), w.Weight2, w.Bias2);
+        return w.Scale is null ? x : Mul(w.Scale, x);
+    }
 
     /// <summary>Matrix product, see <see cref="MatMulOp"/>.</summary>
     public static Tensor MatMul(Tensor a, Tensor b) => Run(MatMulSingleton, false, a, b);

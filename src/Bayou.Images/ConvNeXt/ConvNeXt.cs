@@ -140,9 +140,8 @@ public sealed class ConvNeXtBlock : Layer
     /// <summary>x + branch(x).</summary>
     public override Tensor forward(Tensor x)
     {
-        var y = norm.call(ToChannelsLast(dwconv.call(x)));      // [N, H, W, C]
-        y = LinearGelu(y, pwconv1.Weight, pwconv1.Bias);
-        y = gamma is null ? pwconv2.call(y) : LinearScale(y, pwconv2.Weight, pwconv2.Bias, gamma);
+        var y = ToChannelsLast(dwconv.call(x));                 // [N, H, W, C]
+        y = GeluMlp(y, new(pwconv1.Weight, pwconv1.Bias, pwconv2.Weight, pwconv2.Bias, gamma, norm.Weight, norm.Bias, norm.Eps));
         return Add(x, drop_path.call(ToChannelsFirst(y)));
     }
 }

@@ -67,7 +67,7 @@ public sealed class Mlp : Layer
     }
 
     /// <inheritdoc/>
-    public override Tensor forward(Tensor x) => fc2.call(LinearGelu(x, fc1.Weight, fc1.Bias));
+    public override Tensor forward(Tensor x) => GeluMlp(x, new(fc1.Weight, fc1.Bias, fc2.Weight, fc2.Bias));
 }
 
 /// <summary>

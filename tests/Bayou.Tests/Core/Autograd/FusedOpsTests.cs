@@ -50,18 +50,74 @@ public sealed class FusedOpsTests
     private static Tensor ChannelsLast(Tensor x) => x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
 
     [Fact]
-    public void Gelu_of_a_linear_layer_has_the_values_and_gradients_of_both()
+    public void A_branch_has_the_values_and_gradients_of_its_parts()
     {
         manual_seed(1);
-        OnEveryWidth(() => Gen.Select(Gen.Int[1, 40], Gen.Int[1, 9], Gen.Int[1, 70], Gen.Bool).Sample(
-            (rows, columns, outputs, withBias) =>
+        OnEveryWidth(() => Gen.Select(Gen.Int[1, 40], Gen.Int[2, 9], Gen.Int[1, 70], Gen.Int[1, 12], Gen.Int[0, 15]).Sample(
+            (rows, columns, hidden, outputs, parts) =>
             {
                 using var scope = NewDisposeScope();
-                Tensor[] inputs = [randn(2, rows, columns).mul(Number.Of(2.0)), randn(outputs, columns), .. withBias ? new[] { randn(outputs) } : []];
-                Compare(
-                    t => Ops.LinearGelu(t[0], t[1], t.ElementAtOrDefault(2)),
-                    t => nn.functional.gelu(nn.functional.linear(t[0], t[1], t.ElementAtOrDefault(2))), inputs);
-            }, iter: 12, threads: 1));
+                bool bias1 = (parts & 1) != 0, bias2 = (parts & 2) != 0, scale = (parts & 4) != 0, norm = (parts & 8) != 0;
+                // Columns that lie far apart: what the subtraction of their mean rounds stays small.
+                var x = randn(2, rows, columns).Plus(arange(columns).to(float32).mul(Number.Of(2.0)));
+                Tensor[] inputs =
+                [
+                    x, randn(hidden, columns).mul(Number.Of(0.5)), randn(outputs, hidden).mul(Number.Of(0.5)), .. bias1 ? new[] { randn(hidden) } : [], .. bias2 ? new[] { randn(outputs) } : [],
+                    .. scale ? new[] { randn(outputs) } : [], .. norm ? new[] { randn(columns), randn(columns) } : [],
+                ];
+                MlpWeights Weights(Tensor[] t)
+                {
+                    var next = 3;
+                    return new(
+                        t[1], bias1 ? t[next++] : null, t[2], bias2 ? t[next++] : null, scale ? t[next++] : null, norm ? t[next++] : null, norm ? t[next++] : null, NormEps: 1e-5);
+                }
+                Assert.True(FusedMlp.Suits(x, Weights(inputs)));
+                Tensor Parts(Tensor[] t)
+                {
+                    var w = Weights(t);
+                    var y = norm ? nn.functional.layer_norm(t[0], [columns], w.NormWeight, w.NormBias, 1e-5) : t[0];
+                    y = nn.functional.linear(nn.functional.gelu(nn.functional.linear(y, w.Weight1, w.Bias1)), w.Weight2, w.Bias2);
+                    return scale ? y.mul(w.Scale!) : y;
+                }
+                var trained = Compare(t => Ops.GeluMlp(t[0], Weights(t)), Parts, inputs, 1e-4);
+                using var noGrad = no_grad();
+                TensorAssert.Close(trained, Ops.GeluMlp(x, Weights(inputs)), 1e-4, 1e-4);
+            }, iter: 24, threads: 1));
+    }
+
+    [Fact]
+    public void A_branch_computes_only_the_gradients_that_are_asked_for()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(7);
+        Tensor[] inputs = [randn(6, 4), randn(9, 4), randn(9), randn(5, 9), randn(5), randn(5), randn(4), randn(4)];
+        MlpWeights Weights(Tensor[] t) => new(t[1], t[2], t[3], t[4], t[5], t[6], t[7], 1e-5);
+        var all = inputs.Select(t => t.clone().requires_grad_()).ToArray();
+        Ops.GeluMlp(all[0], Weights(all)).Squared().sum().backward();
+        for (var only = 0; only < inputs.Length; only++)
+        {
+            var own = inputs.Select((t, i) => i == only ? t.clone().requires_grad_() : t).ToArray();
+            Ops.GeluMlp(own[0], Weights(own)).Squared().sum().backward();
+            TensorAssert.Close(all[only].grad!, own[only].grad!, 1e-6, 1e-6);
+            Assert.All(own.Where((_, i) => i != only), t => Assert.Null(t.grad));
+        }
+    }
+
+    [Fact]
+    public void Sizes_that_do_not_fit_are_left_to_libtorch_which_says_so()
+    {
+        using var scope = NewDisposeScope();
+        Tensor x = randn(3, 4), w1 = randn(8, 4), w2 = randn(5, 8);
+        Assert.False(FusedMlp.Suits(randn(3, 5), new(w1, null, w2, null)));
+        Assert.False(FusedMlp.Suits(x, new(w1, randn(7), w2, null)));
+        Assert.False(FusedMlp.Suits(x, new(w1, null, randn(5, 7), null)));
+        Assert.False(FusedMlp.Suits(x, new(w1, null, w2, null, Scale: randn(8))));
+        Assert.False(FusedMlp.Suits(x.to(float64), new(w1.to(float64), null, w2.to(float64), null)));
+        // Strided input: libtorch's ops give the same.
+        var w3 = randn(8, 3);
+        Assert.False(FusedMlp.Suits(x.t(), new(w3, null, w2, null)));
+        TensorAssert.Close(nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.t(), w3)), w2), Ops.GeluMlp(x.t(), new(w3, null, w2, null)), 1e-5, 1e-5);
+        Assert.ThrowsAny<Exception>(() => Ops.GeluMlp(randn(3, 5), new(w1, null, w2, null)));
     }
 
     /// <summary>Also where z Phi(z) is tiny: the error is relative to the value, not to 1.</summary>
@@ -71,8 +127,8 @@ public sealed class FusedOpsTests
         OnEveryWidth(() =>
         {
             using var scope = NewDisposeScope();
-            Tensor z = linspace(-9, 15, 9973, float32), one = ones(1, 1);
-            var y = Ops.LinearGelu(z.reshape(-1, 1), one, null).reshape(-1);
+            var z = linspace(-9, 15, 9973, float32);
+            var y = Gelu(z);
             // Phi by the complementary error function: 1 + erf cancels on the left.
             var phi = special.erfc(z.to(float64).mul(Number.Of(-Math.Sqrt(0.5)))).mul(Number.Of(0.5));
             var expected = z.to(float64).mul(phi);
@@ -80,8 +136,15 @@ public sealed class FusedOpsTests
             TensorAssert.Close(expected, y.to(float64), 1e-5, 1e-30);
             var near = z.abs().lt(Number.Of(4.0));
             TensorAssert.Close(expected.masked_select(near), y.to(float64).masked_select(near), 2e-6, 1e-12);
-            Assert.InRange(Ops.LinearGelu(tensor(-1000f).reshape(1, 1), one, null).item<float>(), -1e-15f, 0);
+            Assert.InRange(Gelu(tensor(-1000f).reshape(1)).item<float>(), -1e-15f, 0);
         });
+
+        static unsafe Tensor Gelu(Tensor z)
+        {
+            var y = empty_like(z);
+            GeluKernel.Forward(TensorMemory.Floats(z), null, TensorMemory.Floats(y), null, (int)z.numel(), 1);
+            return y;
+        }
     }
 
     [Fact]
@@ -144,12 +207,14 @@ public sealed class FusedOpsTests
     [Theory]
     [InlineData(200)]       // the weights are scaled
     [InlineData(3)]         // the result is
-    public void Scaled_linear_layer_has_the_values_and_gradients_of_both(int rows)
+    public void Layer_scale_without_gradients_has_the_same_values_for_many_and_few_rows(int rows)
     {
         using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
         manual_seed(rows);
-        Compare(
-            t => Ops.LinearScale(t[0], t[1], t[2], t[3]), t => nn.functional.linear(t[0], t[1], t[2]).mul(t[3]), [randn(rows, 24), randn(10, 24), randn(10), randn(10)]);
+        Tensor x = randn(rows, 24), w1 = randn(30, 24), w2 = randn(10, 30), b2 = randn(10), scale = randn(10);
+        var expected = nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.to(float64), w1.to(float64))), w2.to(float64), b2.to(float64)).mul(scale.to(float64));
+        TensorAssert.Close(expected.to(float32), Ops.GeluMlp(x, new(w1, null, w2, b2, scale)), 1e-5, 1e-4);
     }
 
     [Fact]
@@ -158,7 +223,7 @@ public sealed class FusedOpsTests
         using var scope = NewDisposeScope();
         using var network = new Fused();
         var graph = Capture.Trace(network, 1, 5, 4);
-        Assert.Equal(["Linear", "Gelu", "Linear", "Mul"], graph.Nodes.Select(n => n.Op.Name));
+        Assert.Equal(["LayerNorm", "Linear", "Gelu", "Linear", "Mul"], graph.Nodes.Select(n => n.Op.Name));
         var x = randn(90, 5, 4);
         using var replay = new GraphModule(graph);
         TensorAssert.Close(replay.call(x), network.call(x), 1e-5, 1e-5);
@@ -166,6 +231,7 @@ public sealed class FusedOpsTests
 
     private sealed class Fused : Layer
     {
+        private readonly LayerNorm norm = new(4);
         private readonly Linear first = new(4, 16), second = new(16, 4);
         private readonly TorchSharp.Modules.Parameter gamma;
 
@@ -175,7 +241,8 @@ public sealed class FusedOpsTests
             RegisterComponents();
         }
 
-        public override Tensor forward(Tensor x) => Ops.LinearScale(Ops.LinearGelu(x, first.Weight, first.Bias), second.Weight, second.Bias, gamma);
+        public override Tensor forward(Tensor x) =>
+            Ops.GeluMlp(x, new(first.Weight, first.Bias, second.Weight, second.Bias, gamma, norm.Weight, norm.Bias, norm.Eps));
     }
 
     [Fact]
@@ -183,9 +250,9 @@ public sealed class FusedOpsTests
     {
         using var scope = NewDisposeScope();
         manual_seed(3);
-        Tensor x = randn(6, 5), w = randn(8, 5).requires_grad_(), b = randn(8), weight = randn(8).requires_grad_(), bias = randn(8);
+        Tensor x = randn(6, 5), w = randn(8, 5).requires_grad_(), b = randn(8), w2 = eye(8), weight = randn(8).requires_grad_(), bias = randn(8);
         // The gradient of a sum is one number with strides of 0.
-        Ops.LayerNorm(Ops.LinearGelu(x, w, b), new Ints(8), weight, bias, 1e-5).sum().backward();
+        Ops.LayerNorm(Ops.GeluMlp(x, new(w, b, w2, null)), new Ints(8), weight, bias, 1e-5).sum().backward();
         Assert.Equal((null, null, null), (x.grad, b.grad, bias.grad));
         Tensor rw = w.detach().to(float64).requires_grad_(), rweight = weight.detach().to(float64).requires_grad_();
         nn.functional.layer_norm(nn.functional.gelu(nn.functional.linear(x.to(float64), rw, b.to(float64))), [8], rweight, bias.to(float64), 1e-5).sum().backward();
@@ -199,12 +266,13 @@ public sealed class FusedOpsTests
         using var scope = NewDisposeScope();
         manual_seed(4);
         Tensor x = randn(3, 4, 6, 6), patch = randn(8, 4, 2, 2).mul(Number.Of(0.3)), weight = randn(8), bias = randn(8), w = randn(12, 8).mul(Number.Of(0.3)), b = randn(12);
-        Tensor[] leaves = [x, patch, weight, bias, w, b];
+        Tensor w2 = randn(5, 12).mul(Number.Of(0.3)), b2 = randn(5), scale = randn(5);
+        Tensor[] leaves = [x, patch, weight, bias, w, b, w2, b2, scale];
         foreach (var leaf in leaves) leaf.requires_grad_();
         Tensor Loss()
         {
             var y = Ops.ToChannelsLast(Ops.Conv2d(x, patch, null, new Ints(2, 2), new Ints(0, 0), new Ints(1, 1)));
-            return Ops.LinearGelu(Ops.LayerNorm(y, new Ints(8), weight, bias, 1e-5), w, b).to(float64).Squared().sum();
+            return Ops.GeluMlp(y, new(w, b, w2, b2, scale, weight, bias, 1e-5)).to(float64).Squared().sum();
         }
         Loss().backward();
         using var noGrad = no_grad();
