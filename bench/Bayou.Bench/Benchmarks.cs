@@ -11,5 +11,6 @@ public static class Benchmarks
         new TransformersBench(),
         new CorruptionsBenchmark(),
         new PointsBenchmark(),
+        new LatencyBench(),
     ];
 }

@@ -30,13 +30,13 @@ public sealed class HelpClaim : IClaim
         {
             var methods = new Dictionary<string, Func<int, ILatencyMethod>>
             {
-                ["help"] = s => new HelpMethod(table.Space, networks[s]),
-                ["help-unadapted"] = s => new HelpMethod(table.Space, networks[s], steps: 0),
+                ["help"] = s => new HelpMethod(table, table.MetaTrain, networks[s]),
+                ["help-unadapted"] = s => new HelpMethod(table, table.MetaTrain, networks[s], steps: 0),
                 ["additive"] = _ => new AdditiveMethod(table.Space),
                 ["macs"] = _ => new MacsMethod(table.Space),
                 ["transfer"] = _ => new TransferMethod(table, table.MetaTrain),
             };
-            if (published is not null) methods["published"] = _ => new HelpMethod(table.Space, published);
+            if (published is not null) methods["published"] = _ => new HelpMethod(table, table.MetaTrain, published);
             double Of(string method, string device, int seed) => claims.Score(() => methods[method](seed), method, device, Samples, seed).Metrics.Spearman;
             Func<int, double> Mean(string method) => seed => table.MetaTest.Average(d => Of(method, d, seed));
             var ours = ("HELP, own meta-training", Mean("help"));
@@ -51,7 +51,7 @@ public sealed class HelpClaim : IClaim
                 ["device", "MACs", "additive", "HELP unadapted", "HELP here", "published checkpoint", "linear transfer", "HELP as published"],
                 table.MetaTest.Select(d => new[]
                 {
-                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), published is null ? "" : F("published", d), F("transfer", d), LatencyMethods.PublishedHelp.TryGetValue(d, out var p) ? $"{p:0.000}" : "",
+                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), published is null ? "" : F("published", d), F("transfer", d), LatencyMethods.PublishedHelp(table.Space.Name, d) is { } p ? $"{p:0.000}" : "",
                 }));
             string F(string method, string device) => $"{context.Seeds.Average(s => Of(method, device, s)):0.000}";
             context.Note($"Own meta-training: {context.Pick(LatencyClaims.Episodes, 2000)} episodes of {context.Pick(4, 8)} devices at width {context.Pick(32, 100)}; published: 2,000 of 8 at 100. The published checkpoint loads with `bayou latency eval --weights`; " +

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Diagnostics;
+using System.Globalization;
 using Bayou.Core;
 using Bayou.Fit;
 using Bayou.Images;
@@ -9,10 +10,10 @@ using TorchSharp;
 
 namespace Bayou.Cli;
 
-/// <summary>bayou latency collect|train|predict|eval: latencies of many networks from few measurements.</summary>
+/// <summary>bayou latency collect|train|predict|eval|tables: latencies of many networks from few measurements.</summary>
 internal static class LatencyCommand
 {
-    private static readonly Option<string?> Table = new("--table") { Description = "folder with archs.csv, latency_ms.csv, meta.json; default the published lists among the samples" };
+    public static readonly Option<string?> Table = new("--table") { Description = "folder with archs.csv, latency_ms.csv, meta.json; default the published lists among the samples" };
 
     public static Command Create()
     {
@@ -28,7 +29,8 @@ internal static class LatencyCommand
         command.Add(Collect());
         command.Add(Train());
         command.Add(Predict());
-        command.Add(Eval());
+        command.Add(LatencyEval.Create());
+        command.Add(LatencyTables.Create());
         return command;
     }
 
@@ -121,8 +123,8 @@ internal static class LatencyCommand
             else
             {
                 var method1 = (MapleMethod)LatencyMethods.Create(parsed.GetValue(method)!, table, sources);
-                using var predictor = method1.AdaptModel(TargetOf(parsed.GetValue(target) ?? throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`"), table, parsed.GetValue(samples), parsed.GetValue(seed)).Target, parsed.GetValue(seed));
-                predictor.Model.Save(path, new Dictionary<string, string> { ["bayou.latency"] = parsed.GetValue(method)!, ["bayou.space"] = table.Space.Name, ["bayou.descriptor"] = string.Join(',', predictor.Descriptor) });
+                using var predictor = method1.AdaptModel(TargetOf(parsed.GetValue(target) ?? throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`"), table, parsed.GetValue(samples), parsed.GetValue(seed)), parsed.GetValue(seed));
+                predictor.Save(path, parsed.GetValue(method)!);
             }
             if (parsed.GetValue(json)) Common.PrintJson(new { file = path, sources, seconds = clock.Elapsed.TotalSeconds, error = double.IsNaN(loss) ? (double?)null : loss });
             else Console.Out.WriteLine($"{path}: trained on {string.Join(", ", sources)} in {clock.Elapsed.TotalSeconds:0.0} s");
@@ -139,157 +141,111 @@ internal static class LatencyCommand
             Examples:
               bayou latency predict 333133 421211 --target runs/here
               bayou latency predict '#6111' --target gold_6226 --method maple --samples 10
+              bayou latency predict 333133 --method maple --weights maple.safetensors
               bayou latency predict --all --target runs/here --json
+              bayou latency predict --below 8,11,14 --target gold_6226 --for cifar100
             """);
         var cells = new Argument<string[]>("CELL") { Description = "cells of NAS-Bench-201", Arity = ArgumentArity.ZeroOrMore };
         var all = new Option<bool>("--all") { Description = "every network of the space, with the time it takes" };
+        var below = new Option<string?>("--below") { Description = "the most accurate cell that is predicted below each of these latencies, ms, comma-separated" };
+        var set = new Option<string>("--for") { Description = "with --below: data set of the accuracy, cifar10 or cifar100", DefaultValueFactory = _ => "cifar100" };
         var method = new Option<string>("--method") { Description = string.Join(", ", LatencyMethods.Names), DefaultValueFactory = _ => "transfer" };
         var (space, devices, target, weights) = (Space(), Devices(), Target(), Weights());
-        target.Required = true;
         var samples = new Option<int>("--samples") { Description = "measured cells to adapt to", DefaultValueFactory = _ => 10 };
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(cells);
-        foreach (var option in (Option[])[all, method, space, devices, target, samples, weights, Table, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[all, below, set, method, space, devices, target, samples, weights, Table, seed, threads, json]) command.Add(option);
         command.SetAction(parsed =>
         {
             Common.UseThreads(parsed.GetValue(threads));
             var table = Open(parsed, space);
             var everything = parsed.GetValue(all);
-            var wanted = everything ? [.. Enumerable.Range(0, table.Space.Count)] : parsed.GetValue(cells)!.Select(c => Number(table.Space, c)).ToArray();
-            if (wanted.Length == 0) throw new BayouException("name at least one cell, or --all");
-            using var help = parsed.GetValue(weights) is { } path ? HelpNetwork.Load(path) : null;
-            var sources = Sources(parsed, table, devices, parsed.GetValue(target));
-            var of = TargetOf(parsed.GetValue(target)!, table, parsed.GetValue(samples), parsed.GetValue(seed));
-            using var predictor = LatencyMethods.Create(parsed.GetValue(method)!, table, sources, help).Adapt(of.Target, parsed.GetValue(seed));
+            var limits = parsed.GetValue(below)?.Split(',').Select(t => double.TryParse(t, NumberStyles.Float, CultureInfo.InvariantCulture, out var v) && v > 0 ? v : throw new BayouException($"--below {t}: milliseconds are needed")).ToArray();
+            var wanted = everything || limits is not null ? [.. Enumerable.Range(0, table.Space.Count)] : parsed.GetValue(cells)!.Select(c => Number(table.Space, c)).ToArray();
+            if (wanted.Length == 0) throw new BayouException("name at least one cell, or --all, or --below MS");
+            var name = parsed.GetValue(method)!;
+            using var predictor = Predictor(parsed, table, name, parsed.GetValue(weights), parsed.GetValue(target), devices, parsed.GetValue(samples), parsed.GetValue(seed));
             var seconds = everything ? LatencyEvaluation.PredictAllSeconds(table, predictor) : 0;
             var ms = predictor.Predict(wanted);
-            if (parsed.GetValue(json)) Common.PrintJson(new { target = of.Target.Name, method = parsed.GetValue(method), seconds, predictions = wanted.Select((a, i) => new { number = a, network = table.Space.Describe(a), ms = ms[i] }) });
+            var device = parsed.GetValue(target) is { } named && table.Devices.Contains(named) ? named : null;
+            if (limits is not null) Choose(table, device, ms, limits, parsed.GetValue(set)!, parsed.GetValue(json));
+            else if (parsed.GetValue(json)) Common.PrintJson(new { target = parsed.GetValue(target), method = name, seconds, predictions = wanted.Select((a, i) => new { number = a, network = table.Space.Describe(a), ms = ms[i], measuredMs = device is null ? (double?)null : table[device][a] }) });
             else if (everything) Console.Out.WriteLine($"{wanted.Length} networks in {seconds:0.000} s on {torch.get_num_threads()} threads: {ms.Min():0.000} to {ms.Max():0.000} ms");
-            else for (var i = 0; i < wanted.Length; i++) Console.Out.WriteLine($"{ms[i]:0.000} ms  {table.Space.Describe(wanted[i])}");
+            else for (var i = 0; i < wanted.Length; i++) Console.Out.WriteLine($"{ms[i]:0.000} ms  {table.Space.Describe(wanted[i])}{(device is null ? "" : $"  (measured {table[device][wanted[i]]:0.000})")}");
             return 0;
         });
         return command;
     }
 
-    private static Command Eval()
+    private static ILatencyPredictor Predictor(ParseResult parsed, LatencyTable table, string method, string? weights, string? target, Option<string?> devices, int samples, int seed)
     {
-        var command = new Command("eval", """
-            Leave-device-out evaluation: every method adapts to devices it has not seen, from few measured networks, and predicts others. Protocol of HELP (specs/help.md, 1.1).
-
-            Examples:
-              bayou latency eval
-              bayou latency eval --space fbnet --methods additive,transfer,maple --samples 10
-              bayou latency eval --devices gold_6226,eyeriss --weights NASBench201_help.pt
-              bayou latency eval --target runs/here --samples 10
-            """);
-        var methods = new Option<string?>("--methods") { Description = "comma-separated; default all that need no further file" };
-        var test = new Option<string?>("--devices") { Description = "devices to predict; default HELP's test devices; 'all': each device of the table in turn, trained on devices of other kinds" };
-        var samples = new Option<string>("--samples") { Description = "numbers of measured networks, comma-separated", DefaultValueFactory = _ => "3,5,10,20" };
-        var seeds = new Option<int>("--seeds") { Description = "draws of the measured networks", DefaultValueFactory = _ => 3 };
-        var (space, sourcesOption, target, weights) = (Space(), Devices(), Target(), Weights());
-        var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
-        foreach (var option in (Option[])[space, methods, test, sourcesOption, samples, seeds, target, weights, Table, seed, threads, json]) command.Add(option);
-        command.SetAction((parsed, cancel) =>
-        {
-            Common.UseThreads(parsed.GetValue(threads));
-            var table = Open(parsed, space);
-            using var help = parsed.GetValue(weights) is { } path ? HelpNetwork.Load(path) : null;
-            var names = parsed.GetValue(methods)?.Split(',') ?? [.. LatencyMethods.Names.Where(m => (m != "help" || help is not null) && (m != "macs" || table.Space.Macs(0) is not null))];
-            var counts = parsed.GetValue(samples)!.Split(',').Select(k => int.TryParse(k, out var n) && n > 0 ? n : throw new BayouException($"--samples {k}: a positive number is needed")).ToArray();
-            var folder = parsed.GetValue(target);
-            var wanted = folder is not null ? [folder] : parsed.GetValue(test) is { } list ? list == "all" ? table.Devices.ToArray() : list.Split(',') : [.. table.MetaTest];
-            var scores = ConsoleProgress.Run(progress =>
-            {
-                var done = new List<LatencyScore>();
-                foreach (var device in wanted)
-                {
-                    progress.Stage(device);
-                    var sources = Sources(parsed, table, sourcesOption, device);
-                    foreach (var method in names.Select(n => LatencyMethods.Create(n, table, sources, help)))
-                    {
-                        foreach (var k in counts)
-                        {
-                            for (var s = 0; s < parsed.GetValue(seeds); s++)
-                            {
-                                cancel.ThrowIfCancellationRequested();
-                                progress.Status(0, $"{method.Name}, {k} samples");
-                                done.Add(folder is null ? LatencyEvaluation.Run(table, method, device, k, parsed.GetValue(seed) + s)
-                                    : LatencyEvaluation.RunCollected(table, method, Collected(folder), k, parsed.GetValue(seed) + s));
-                            }
-                        }
-                    }
-                }
-                return done;
-            });
-            Print(table, scores, parsed.GetValue(json));
-            return Task.FromResult(0);
-        });
-        return command;
+        if (weights is not null && method.StartsWith("maple", StringComparison.Ordinal)) return MaplePredictor.Load(weights, table.Space);
+        if (target is null) throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`");
+        using var help = weights is null ? null : HelpNetwork.Load(weights);
+        return LatencyMethods.Create(method, table, Sources(parsed, table, devices, target), help).Adapt(TargetOf(target, table, samples, seed), seed);
     }
 
-    private static void Print(LatencyTable table, IReadOnlyList<LatencyScore> scores, bool json)
+    // The search that latency prediction is for: accuracies are the benchmark's, latencies are predicted.
+    private static void Choose(LatencyTable table, string? device, double[] ms, double[] limits, string set, bool json)
     {
-        var rows = scores.GroupBy(s => (s.Device, s.Samples, s.Method)).Select(g => new
+        if (table.Space is not NasBench201LatencySpace) throw new BayouException($"--below needs accuracies: those of NAS-Bench-201 are known, not those of {table.Space.Name}");
+        var accuracies = AccuracyTable.OfSamples();
+        var rows = limits.Select(limit =>
         {
-            device = g.Key.Device,
-            samples = g.Key.Samples,
-            method = g.Key.Method,
-            descriptor = g.First().Descriptor,
-            within1 = g.Average(s => s.Metrics.Within1),
-            within5 = g.Average(s => s.Metrics.Within5),
-            within10 = g.Average(s => s.Metrics.Within10),
-            mape = g.Average(s => s.Metrics.Mape),
-            spearman = g.Average(s => s.Metrics.Spearman),
-            adaptSeconds = g.Average(s => s.AdaptSeconds),
-            seeds = g.Count(),
-            published = g.Key.Samples == 10 && table.Space.Name == "nasbench201" && LatencyMethods.PublishedHelp.TryGetValue(g.Key.Device, out var p) ? p : (double?)null,
+            var chosen = accuracies.Best(set, n => ms[n.Number] < limit);
+            var best = device is null ? null : accuracies.Best(set, n => table[device][n.Number] < limit);
+            double? Accuracy(BenchmarkNetwork? n) => n is null ? null : accuracies.Of(set)[n.Number];
+            return new
+            {
+                limit,
+                cell = chosen?.Name,
+                number = chosen?.Number,
+                accuracy = Accuracy(chosen),
+                predictedMs = chosen is null ? (double?)null : ms[chosen.Number],
+                measuredMs = chosen is null || device is null ? (double?)null : table[device][chosen.Number],
+                bestPossible = Accuracy(best),
+            };
         }).ToArray();
         if (json)
         {
             Common.PrintJson(rows);
             return;
         }
-        var output = new Spectre.Console.Table().Border(TableBorder.Rounded).AddColumn("device").AddColumn("method");
-        foreach (var column in (string[])["samples", "+-1 %", "+-5 %", "+-10 %", "MAPE", "Spearman", "HELP published", "adapt s"]) output.AddColumn(new TableColumn(column).RightAligned());
         foreach (var r in rows)
         {
-            output.AddRow(Markup.Escape(r.device), r.method, r.descriptor > 0 ? $"{r.samples} + {r.descriptor}" : $"{r.samples}", $"{r.within1:P1}", $"{r.within5:P1}", $"{r.within10:P1}", $"{r.mape:P1}", $"{r.spearman:0.000}",
-                r.published is { } p ? $"{p:0.000}" : "", $"{r.adaptSeconds:0.00}");
+            Console.Out.WriteLine(r.cell is null ? $"below {r.limit} ms: none is predicted so fast"
+                : $"below {r.limit} ms: {r.cell} (#{r.number}), {set} {r.accuracy:0.00} %, predicted {r.predictedMs:0.000} ms{(r.measuredMs is { } m ? $", measured {m:0.000} ms{(m < r.limit ? "" : ": over")}; the best cell that is so fast has {r.bestPossible:0.00} %" : "")}");
         }
-        AnsiConsole.Write(output);
-        AnsiConsole.MarkupLineInterpolated($"mean of {rows.Max(r => r.seeds)} draws; samples + measurements that describe the device. MAPLE's descriptor is the latency of {table.Space.Probes.Count} probe networks: these devices come without counters");
     }
 
-    private static Option<string> Space()
+    public static Option<string> Space()
     {
         var option = new Option<string>("--space") { Description = "nasbench201 or fbnet", DefaultValueFactory = _ => "nasbench201" };
         option.AcceptOnlyFromAmong("nasbench201", "fbnet");
         return option;
     }
 
-    private static Option<string?> Devices() => new("--sources") { Description = "devices to learn from, comma-separated; default HELP's meta-training devices" };
+    public static Option<string?> Devices() => new("--sources") { Description = "devices to learn from, comma-separated; default HELP's meta-training devices" };
 
-    private static Option<string?> Target() => new("--target") { Description = "run folder of `bayou latency collect`, or a device of the table" };
+    public static Option<string?> Target() => new("--target") { Description = "run folder of `bayou latency collect`, or a device of the table" };
 
-    private static Option<string?> Weights() => new("--weights") { Description = "HELP's weights: the published checkpoint or a file of `bayou latency train`" };
+    public static Option<string?> Weights() => new("--weights") { Description = "a file of `bayou latency train`, or HELP's published checkpoint (.pt, .pth)" };
 
-    private static LatencyTable Open(ParseResult parsed, Option<string> space) =>
+    public static LatencyTable Open(ParseResult parsed, Option<string> space) =>
         parsed.GetValue(Table) is { } folder ? LatencyTable.Read(folder) : LatencyTable.OfSamples(parsed.GetValue(space)!);
 
-    private static string[] Sources(ParseResult parsed, LatencyTable table, Option<string?> option, string? device)
+    public static string[] Sources(ParseResult parsed, LatencyTable table, Option<string?> option, string? device)
     {
         var given = parsed.GetValue(option)?.Split(',') ?? [.. table.MetaTrain];
-        // A kind is the name without the batch: the same card with another batch would give the answer away.
-        string Kind(string name) => name.LastIndexOf('_') is var at and > 0 && int.TryParse(name[(at + 1)..], out var batch) && batch <= 256 ? name[..at] : name;
-        var sources = given.Where(s => device is null || Kind(s) != Kind(device)).ToArray();
+        var sources = given.Where(s => device is null || LatencyTable.Kind(s) != LatencyTable.Kind(device)).ToArray();
         foreach (var s in sources) _ = table[s];
         return sources.Length > 0 ? sources : throw new BayouException($"no source devices are left for {device}");
     }
 
-    private static (LatencyTarget Target, bool Collected) TargetOf(string target, LatencyTable table, int samples, int seed) =>
-        table.Devices.Contains(target) ? (LatencyTarget.Of(table, target, samples, seed), false) : (LatencyEvaluation.Target(table.Space, Collected(target), samples, seed), true);
+    private static LatencyTarget TargetOf(string target, LatencyTable table, int samples, int seed) =>
+        table.Devices.Contains(target) ? LatencyTarget.Of(table, target, samples, seed) : LatencyEvaluation.Target(table.Space, Collected(target), samples, seed);
 
-    private static IReadOnlyList<CollectedLatency> Collected(string folder)
+    public static IReadOnlyList<CollectedLatency> Collected(string folder)
     {
         if (!File.Exists(Path.Combine(folder, "run.db"))) throw new BayouException($"'{folder}' is neither a device of the table nor a run folder of `bayou latency collect`");
         using var store = RunStore.Open(folder);

@@ -56,7 +56,6 @@ public sealed class Capture
         try
         {
             using var noGrad = no_grad();
-            using var scope = NewDisposeScope();
             var (two, outTwo) = Run(model, forward, inputs, 2);
             var (three, outThree) = Run(model, forward, inputs, 3);
             return Merge(two, outTwo, three, outThree, outputNames);
@@ -69,6 +68,8 @@ public sealed class Capture
 
     private static (Capture, int[]) Run(nn.Module model, Func<Tensor[], Tensor[]> forward, (string Name, long[] Shape)[] inputs, long batch)
     {
+        // Merging reads shapes only: the activations of one batch size are gone before the other runs.
+        using var scope = NewDisposeScope();
         var capture = new Capture(model);
         var device = model.parameters().FirstOrDefault()?.device ?? CPU;
         var tensors = new Tensor[inputs.Length];

@@ -84,9 +84,9 @@ public sealed class Cost
         var costs = new List<NodeCost>();
         foreach (var node in graph.Nodes)
         {
-            // A weight read through a fake quantisation node belongs to the node that reads the result.
-            var weights = node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
+            // A weight that is quantised or turned before it is read belongs to the node that reads the result.
             if (node.Op is IQuantizeOp) continue;
+            var weights = Prepares(node, producers) ? [] : node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
             long parameters = 0;
             foreach (var weight in weights)
             {
@@ -112,7 +112,11 @@ public sealed class Cost
     }
 
     private static GraphValue Source(GraphValue value, Dictionary<GraphValue, GraphNode> producers) =>
-        producers.TryGetValue(value, out var node) && node.Op is IQuantizeOp ? Source(node.Inputs[0]!, producers) : value;
+        producers.TryGetValue(value, out var node) && (node.Op is IQuantizeOp || Prepares(node, producers)) ? Source(node.Inputs[0]!, producers) : value;
+
+    // Reorders a weight: flax's layouts become ours so.
+    private static bool Prepares(GraphNode node, Dictionary<GraphValue, GraphNode> producers) =>
+        node.Op is PermuteOp or ReshapeOp && node.Inputs[0] is { } value && Source(value, producers).IsWeight;
 
     private static long Elements(long[] shape) => shape.Aggregate(1L, (a, b) => a * b);
 }

@@ -44,6 +44,8 @@ public sealed record AqtQuantizeOp(int Bits, AqtCodes Codes, double? Bound, int 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training)
     {
+        // A quantiser makes some ten tensors of its input's size: only the last one stays.
+        using var scope = NewDisposeScope();
         Tensor value = x[0]!, y, scaled;
         var bound = x[1];
         using (no_grad())
@@ -54,14 +56,14 @@ public sealed record AqtQuantizeOp(int Bits, AqtCodes Codes, double? Bound, int 
             y = Code(scaled) / scale;
             if (bound is not null) y = where(bound.lt(Number.Of(0)), value, y);
         }
-        if (!value.requires_grad || !is_grad_enabled()) return y;
+        if (!value.requires_grad || !is_grad_enabled()) return y.MoveToOuterDisposeScope();
         using (no_grad())
         {
             var inside = scaled.ge(Number.Of(Codes == AqtCodes.Unsigned ? 0 : -Clip)).logical_and(scaled.le(Number.Of(Clip)));
             if (bound is not null) inside = inside.logical_or(bound.lt(Number.Of(0)));
             scaled = inside.to(value.dtype);
         }
-        return y.Plus((value - value.detach()) * scaled);
+        return y.Plus((value - value.detach()) * scaled).MoveToOuterDisposeScope();
     }
 
     // bound <- largest size of the batch, or the moving average of those.

@@ -46,7 +46,12 @@ public interface ILatencyMethod
 /// <summary>A predictor that is a function.</summary>
 internal sealed class FunctionPredictor(Func<int, double> milliseconds) : ILatencyPredictor
 {
-    public double[] Predict(IReadOnlyList<int> architectures) => [.. architectures.Select(milliseconds)];
+    public double[] Predict(IReadOnlyList<int> architectures)
+    {
+        var ms = new double[architectures.Count];
+        for (var i = 0; i < ms.Length; i++) ms[i] = milliseconds(architectures[i]);
+        return ms;
+    }
 
     public void Dispose() { }
 }

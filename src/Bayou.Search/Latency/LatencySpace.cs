@@ -6,6 +6,8 @@ namespace Bayou.Search;
 /// <summary>A finite space of networks whose latencies were measured, and how predictors read its members.</summary>
 public abstract class LatencySpace
 {
+    private float[]?[]? codes;
+
     /// <summary>Name in meta.json.</summary>
     public abstract string Name { get; }
 
@@ -21,8 +23,14 @@ public abstract class LatencySpace
     /// <summary>Architectures from 0 up to here are for training, the next thousand for tests (HELP's protocol).</summary>
     public abstract int TrainingPool { get; }
 
-    /// <summary>Choice at every place, one-hot: what additive tables and MAPLE read.</summary>
-    public abstract float[] Encode(int architecture);
+    /// <summary>Choice at every place, one-hot: what additive tables and MAPLE read. The same array every time: not to be changed.</summary>
+    public float[] Encode(int architecture) => (codes ??= new float[Count][])[architecture] ??= OneHot(Choices(architecture), Kinds);
+
+    /// <summary>Choice at every place.</summary>
+    public abstract IReadOnlyList<int> Choices(int architecture);
+
+    /// <summary>Choices at a place.</summary>
+    public abstract int Kinds { get; }
 
     /// <summary>What HELP reads.</summary>
     public abstract HelpInput EncodeForHelp(IReadOnlyList<int> architectures);
@@ -70,7 +78,10 @@ public sealed class NasBench201LatencySpace : LatencySpace
     public NasBench201Cell Cell(int architecture) => cells[architecture];
 
     /// <inheritdoc/>
-    public override float[] Encode(int architecture) => OneHot([.. cells[architecture].Operations.Select(o => (int)o)], 5);
+    public override IReadOnlyList<int> Choices(int architecture) => [.. cells[architecture].Operations.Select(o => (int)o)];
+
+    /// <inheritdoc/>
+    public override int Kinds => 5;
 
     /// <inheritdoc/>
     public override HelpInput EncodeForHelp(IReadOnlyList<int> architectures) => HelpEncoding.NasBench201([.. architectures.Select(a => cells[a])]);
@@ -101,7 +112,10 @@ public sealed class FBNetLatencySpace(IReadOnlyList<int[]> blocks) : LatencySpac
     public override int TrainingPool => 4000;
 
     /// <inheritdoc/>
-    public override float[] Encode(int architecture) => OneHot(blocks[architecture], 9);
+    public override IReadOnlyList<int> Choices(int architecture) => blocks[architecture];
+
+    /// <inheritdoc/>
+    public override int Kinds => 9;
 
     /// <inheritdoc/>
     public override HelpInput EncodeForHelp(IReadOnlyList<int> architectures) => HelpEncoding.FBNet([.. architectures.Select(a => blocks[a])]);

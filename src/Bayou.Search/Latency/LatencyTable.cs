@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Json;
 using Bayou.Core;
 using Bayou.Data;
@@ -39,6 +38,9 @@ public sealed class LatencyTable
     /// <exception cref="BayouException">No such device.</exception>
     public double[] this[string device] => devices.TryGetValue(device, out var column) ? column
         : throw new BayouException($"the latency table has no device '{device}'; it has {string.Join(", ", devices.Keys)}");
+
+    /// <summary>A device's name without the batch (titan_rtx_256: titan_rtx): the same card with another batch would give the answer away.</summary>
+    public static string Kind(string device) => device.LastIndexOf('_') is var at and > 0 && int.TryParse(device[(at + 1)..], out var batch) && batch <= 256 ? device[..at] : device;
 
     /// <summary>The table with one more device.</summary>
     public LatencyTable With(string device, double[] latencies) => new(Space, devices.Append(new(device, latencies))) { MetaTrain = MetaTrain, MetaTest = MetaTest };
@@ -99,21 +101,4 @@ public sealed class LatencyTable
         var pool = Enumerable.Range(from, to - from).Where(i => double.IsFinite(column[i])).OrderBy(i => column[i]).ThenBy(i => i).ToArray();
         return pool[(pool.Length / 10)..(pool.Length - pool.Length / 10)];
     }
-}
-
-/// <summary>Comma-separated values without quotes.</summary>
-internal static class CsvTable
-{
-    public static (string[] Header, IReadOnlyList<string[]> Rows) Parse(string text, string path)
-    {
-        var lines = text.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
-        if (lines.Length < 2) throw new BayouException($"'{path}' has no rows");
-        var header = lines[0].Split(',');
-        var rows = lines.Skip(1).Select(l => l.Split(',')).ToArray();
-        if (Array.FindIndex(rows, r => r.Length != header.Length) is var bad and >= 0) throw new BayouException($"'{path}': line {bad + 2} has {rows[bad].Length} values, the header {header.Length}");
-        return (header, rows);
-    }
-
-    public static double Number(string text, string path) => double.TryParse(text, NumberStyles.Float, CultureInfo.InvariantCulture, out var value)
-        ? value : text.Length == 0 ? double.NaN : throw new BayouException($"'{path}': '{text}' is no number");
 }

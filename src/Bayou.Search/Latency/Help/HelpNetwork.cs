@@ -96,14 +96,19 @@ public sealed class HelpNetwork : IDisposable
     /// <returns>[N, 1].</returns>
     public Tensor Forward(IReadOnlyDictionary<string, Tensor> p, HelpInput x, Tensor hardware)
     {
-        if (Features is null != x.Adjacency is not null || (Features is { } f && x.Features.shape[^1] != f))
-            throw new BayouException($"HELP: the network reads {(Features is null ? "graphs" : $"{Features} features")}, the architectures have {new Ints(x.Features.shape)}{(x.Adjacency is null ? "" : " and a graph")}");
+        if (Features is null != x.Graph is not null || (Features is { } f && x.Features.shape[^1] != f))
+            throw new BayouException($"HELP: the network reads {(Features is null ? "graphs" : $"{Features} features")}, the architectures have {new Ints(x.Features.shape)}{(x.Graph is null ? "" : " and a graph")}");
         Tensor a;
-        if (x.Adjacency is { } adjacency)
+        if (x.Graph is { } graph)
         {
-            a = x.Features;
-            for (var i = 1; i <= 4; i++) a = matmul(adjacency, matmul(a, p[$"gc{i}.weight"])).Plus(p[$"gc{i}.bias"]).relu();
-            a = a.select(1, a.shape[1] - 1);       // the global node
+            // Nodes first, so that graph and weights each meet all architectures in one matrix product; of the last layer only the global node is read.
+            long nodes = graph.shape[0], n = x.Features.shape[0];
+            a = x.Features.transpose(0, 1);
+            for (var i = 1; i <= 4; i++)
+            {
+                var rows = i < 4 ? graph : graph.slice(0, nodes - 1, nodes, 1);
+                a = matmul(matmul(rows, a.reshape(nodes, -1)).reshape(rows.shape[0] * n, -1), p[$"gc{i}.weight"]).Plus(p[$"gc{i}.bias"]).relu();
+            }
         }
         else
         {
@@ -218,6 +223,7 @@ public sealed class HelpNetwork : IDisposable
             foreach (var key in file.Keys) state[key] = file.Get(key);
         }
         if (state.ContainsKey("z_encoder.0.weight")) return state;
+        if (!state.ContainsKey("meta_learner.fc3.weight")) throw new BayouException($"'{path}' is no HELP checkpoint: it has no 'meta_learner.fc3.weight', but {string.Join(", ", state.Keys.Take(3))}...");
         foreach (var (section, prefix) in new[] { ("inference_network", ""), ("task_lr", "task_lr.") })
         {
             using var file = WeightFile.Open(path, section);

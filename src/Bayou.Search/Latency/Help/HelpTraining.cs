@@ -54,7 +54,7 @@ public static class HelpTraining
         var space = table.Space;
         var pool = Enumerable.Range(0, space.TrainingPool).ToArray();
         var all = space.EncodeForHelp(pool);
-        var network = new HelpNetwork(all.Adjacency is null ? (int)all.Features.shape[1] : null, options.LayerSize, space.References.Count);
+        var network = new HelpNetwork(all.Graph is null ? (int)all.Features.shape[1] : null, options.LayerSize, space.References.Count);
         var devices = sources.Select(name =>
         {
             var (column, middle) = (table[name], table.TrainPool(name));

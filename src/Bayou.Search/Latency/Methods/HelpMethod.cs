@@ -4,11 +4,18 @@ using static TorchSharp.torch;
 namespace Bayou.Search;
 
 /// <summary>HELP on a space: a meta-trained network that adapts to a device in two gradient steps (specs/help.md, section 1.5).</summary>
-/// <param name="space">The space.</param>
+/// <param name="table">Measured latencies: on its source devices the scaling of few measurements is chosen.</param>
+/// <param name="sources">Source devices.</param>
 /// <param name="network">Meta-trained or published weights; stays the caller's.</param>
 /// <param name="steps">Gradient steps; 0 leaves the network as it is.</param>
-public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int steps = 2) : ILatencyMethod
+public sealed class HelpMethod(LatencyTable table, IReadOnlyList<string> sources, HelpNetwork network, int steps = 2) : ILatencyMethod
 {
+    private const int Draws = 20;
+    private static readonly double[] Margins = [1, 0, 0.5, 1.5, 2];
+
+    private readonly LatencySpace space = table.Space;
+    private readonly Dictionary<int, double> margins = [];
+
     /// <inheritdoc/>
     public string Name => steps == 0 ? "help-unadapted" : "help";
 
@@ -36,13 +43,37 @@ public sealed class HelpMethod(LatencySpace space, HelpNetwork network, int step
         }
     }
 
-    // The network was trained on latencies scaled by the ends of a device's whole pool. Nothing but measured networks may tell them here: k samples reach on average 1 / (k + 1) less far at each end.
-    private static Scaling Range(LatencyTarget target)
+    /// <summary>
+    /// The network was trained on latencies scaled by the ends of a device's whole pool; nothing but measured networks may tell them here. The range of k measurements is widened at each end by this many
+    /// times its mean gap, range / (k - 1): the number with which the ends of the source devices' pools come out best.
+    /// </summary>
+    public double Margin(int samples)
+    {
+        if (samples < 3) return Margins[0];
+        if (margins.TryGetValue(samples, out var known)) return known;
+        double Error(double margin) => sources.Where(s => table.TrainPool(s).Length >= samples).Average(device =>
+        {
+            var pool = table.TrainPool(device);
+            var (low, high) = (table[device][pool[0]], table[device][pool[^1]]);
+            return Enumerable.Range(0, Draws).Average(draw =>
+            {
+                var range = Widened([.. LatencyTarget.Of(table, device, samples, draw).Samples.Select(s => s.Ms)], margin);
+                return (Math.Abs(range.Min - low) + Math.Abs(range.Max - high)) / (high - low);
+            });
+        });
+        return margins[samples] = sources.Any(s => table.TrainPool(s).Length >= samples) ? Margins.MinBy(Error) : Margins[0];
+    }
+
+    private Scaling Range(LatencyTarget target)
     {
         var ms = target.Samples.Select(s => s.Ms).ToArray();
-        if (ms.Length < 3 || ms.Max() <= ms.Min()) return Scaling.Of([.. ms, .. target.References!], 0.9);
-        var margin = (ms.Max() - ms.Min()) / (ms.Length - 1);
-        return new(ms.Min() - margin, ms.Max() + margin, 0.9);
+        return ms.Length < 3 || ms.Max() <= ms.Min() ? Scaling.Of([.. ms, .. target.References!], 0.9) : Widened(ms, Margin(ms.Length));
+    }
+
+    private static Scaling Widened(double[] ms, double margin)
+    {
+        var gap = margin * (ms.Max() - ms.Min()) / (ms.Length - 1);
+        return new(ms.Min() - gap, ms.Max() + gap, 0.9);
     }
 
     private static Tensor Floats(double[] values) => tensor(values.Select(v => (float)v).ToArray());

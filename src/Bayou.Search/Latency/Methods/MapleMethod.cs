@@ -1,3 +1,4 @@
+using System.Globalization;
 using Bayou.Core;
 
 namespace Bayou.Search;
@@ -53,6 +54,25 @@ public sealed class MaplePredictor(LatencySpace space, MapleModel model, double[
 
     /// <summary>Raw descriptor of the device.</summary>
     public IReadOnlyList<double> Descriptor => descriptor;
+
+    /// <summary>Writes the model with the descriptor.</summary>
+    /// <param name="path">The file.</param>
+    /// <param name="method">The method's name.</param>
+    public void Save(string path, string method) => model.Save(path, new Dictionary<string, string>
+    {
+        ["bayou.latency"] = method, ["bayou.space"] = space.Name, ["bayou.descriptor"] = string.Join(',', descriptor.Select(v => v.ToString("R", CultureInfo.InvariantCulture))),
+    });
+
+    /// <summary>Reads a file of <see cref="Save"/>.</summary>
+    /// <exception cref="BayouException">It is none, or one of another space.</exception>
+    public static MaplePredictor Load(string path, LatencySpace space)
+    {
+        var model = MapleModel.Load(path);
+        using var file = WeightFile.Open(path);
+        if (!file.Metadata.TryGetValue("bayou.descriptor", out var text)) throw new BayouException($"'{path}' has no descriptor of a device: `bayou latency train --method maple` writes one");
+        if (file.Metadata["bayou.space"] != space.Name) throw new BayouException($"'{path}' predicts networks of {file.Metadata["bayou.space"]}, not of {space.Name}: add --space {file.Metadata["bayou.space"]}");
+        return new(space, model, [.. text.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture))]);
+    }
 
     /// <inheritdoc/>
     public double[] Predict(IReadOnlyList<int> architectures) => model.Predict([.. architectures.Select(space.Encode)], descriptor);

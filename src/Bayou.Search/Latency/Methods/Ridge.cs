@@ -51,6 +51,14 @@ public sealed class Ridge
         return sum;
     }
 
+    /// <summary>The value predicted for a row of floats, as codes are.</summary>
+    public double Predict(ReadOnlySpan<float> x)
+    {
+        var sum = intercept;
+        for (var i = 0; i < weights.Length; i++) sum += weights[i] * (x[i] - center[i]);
+        return sum;
+    }
+
     // Cholesky: the matrix is positive definite, since the penalty is.
     private static double[] Solve(double[,] a, double[] b)
     {

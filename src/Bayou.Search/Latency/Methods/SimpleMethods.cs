@@ -34,54 +34,9 @@ public sealed class AdditiveMethod(LatencySpace space, double penalty = 1e-3) : 
     /// <inheritdoc/>
     public ILatencyPredictor Adapt(LatencyTarget target, int seed)
     {
-        double[] Row(int a) => [.. space.Encode(a).Select(v => (double)v)];
         var floor = target.Samples.Min(s => s.Ms) / 2;
-        var fit = Ridge.Fit([.. target.Samples.Select(s => Row(s.Architecture))], [.. target.Samples.Select(s => s.Ms)], penalty);
-        return new FunctionPredictor(a => Math.Max(floor, fit.Predict(Row(a))));
-    }
-}
-
-/// <summary>
-/// Latency as a linear function of the same network's latencies on other devices. The sources' columns are first replaced by additive tables fitted to all their networks: that takes out the noise of
-/// their measurements, and with it most of the error of few samples.
-/// </summary>
-/// <param name="table">Measured latencies.</param>
-/// <param name="sources">The other devices.</param>
-/// <param name="penalty">Penalty on the weights of standardised latencies; the default is the best on HELP's training and validation devices, each left out in turn.</param>
-public sealed class TransferMethod(LatencyTable table, IReadOnlyList<string> sources, double penalty = 1e-3) : ILatencyMethod
-{
-    private readonly double[][] columns = Smooth(table, sources);
-
-    /// <inheritdoc/>
-    public string Name => "transfer";
-
-    /// <inheritdoc/>
-    public int Descriptor => 0;
-
-    /// <inheritdoc/>
-    public ILatencyPredictor Adapt(LatencyTarget target, int seed)
-    {
-        double[] Row(int a) => [.. columns.Select(c => c[a])];
-        var unit = target.Samples.Average(s => s.Ms);
-        var floor = target.Samples.Min(s => s.Ms) / 2;
-        // Relative errors are what counts: a row weighs 1 / ms^2.
-        var fit = Ridge.Fit([.. target.Samples.Select(s => Row(s.Architecture))], [.. target.Samples.Select(s => s.Ms / unit)], penalty, [.. target.Samples.Select(s => unit * unit / (s.Ms * s.Ms))]);
-        return new FunctionPredictor(a => Math.Max(floor, unit * fit.Predict(Row(a))));
-    }
-
-    private static double[][] Smooth(LatencyTable table, IReadOnlyList<string> sources)
-    {
-        var rows = Enumerable.Range(0, table.Space.Count).Select(a => table.Space.Encode(a).Select(v => (double)v).ToArray()).ToArray();
-        return [.. sources.Select(source =>
-        {
-            var column = table[source];
-            var known = Enumerable.Range(0, column.Length).Where(a => double.IsFinite(column[a])).ToArray();
-            var fit = Ridge.Fit([.. known.Select(a => rows[a])], [.. known.Select(a => column[a])], 1e-6);
-            var smooth = rows.Select(r => fit.Predict(r)).ToArray();
-            var mean = smooth.Average();
-            var std = Math.Sqrt(smooth.Average(v => (v - mean) * (v - mean)));
-            return smooth.Select(v => (v - mean) / std).ToArray();
-        })];
+        var fit = Ridge.Fit([.. target.Samples.Select(s => space.Encode(s.Architecture).Select(v => (double)v).ToArray())], [.. target.Samples.Select(s => s.Ms)], penalty);
+        return new FunctionPredictor(a => Math.Max(floor, fit.Predict(space.Encode(a))));
     }
 }
 
@@ -113,7 +68,8 @@ internal readonly record struct LogLine(double Slope, double Intercept)
         var logs = points.Select(p => (X: Math.Log(p.X), Y: Math.Log(p.Y))).ToArray();
         var (mx, my) = (logs.Average(p => p.X), logs.Average(p => p.Y));
         var xx = logs.Sum(p => (p.X - mx) * (p.X - mx));
-        var slope = xx > 0 ? logs.Sum(p => (p.X - mx) * (p.Y - my)) / xx : 0;
+        // Points of one x tell no slope: y in proportion to x then.
+        var slope = xx > 0 ? logs.Sum(p => (p.X - mx) * (p.Y - my)) / xx : 1;
         return new(slope, my - slope * mx);
     }
 

@@ -128,7 +128,7 @@ public class LatencyTests
         trained.Save(path);
         using var network = HelpNetwork.Load(path);
         Assert.All(trained.All.Zip(network.All), p => TensorAssert.Same(p.First, p.Second));
-        var score = LatencyEvaluation.Run(table, new HelpMethod(table.Space, network), "gold_6226", 10, 0);
+        var score = LatencyEvaluation.Run(table, new HelpMethod(table, table.MetaTrain, network), "gold_6226", 10, 0);
         Assert.True(double.IsFinite(score.Metrics.Mape) && score.Metrics.Mape < 1, $"{score.Metrics.Mape}");
         Assert.Throws<BayouException>(() => HelpTraining.Train(table, ["gold_6226"], new HelpOptions(), 0));
     }
