@@ -17,8 +17,11 @@ internal static class DepthwiseTurns
     /// <summary>Median milliseconds of each.</summary>
     /// <param name="seconds">Time for all that are not hopeless.</param>
     /// <param name="competitors">What to time; each runs twice unmeasured first, the hopeless once.</param>
-    public static double[] Medians(double seconds, IReadOnlyList<Competitor> competitors)
+    /// <param name="warm">Whether every measured run follows an unmeasured one of the same competitor: for runs so short that caches and threads which the one before left behind decide.</param>
+    public static double[] Medians(double seconds, IReadOnlyList<Competitor> competitors, bool warm = false)
     {
+        double Once(Competitor competitor) => DepthwiseTurns.Once(competitor, warm);
+
         var times = competitors.Select(_ => new List<double>()).ToArray();
         var first = competitors.Select(Once).ToArray();
         // Above ten times the fastest and 50 ms nobody would take it: its own time decides how often it is worth running.
@@ -43,9 +46,10 @@ internal static class DepthwiseTurns
         return [.. times.Select(BenchContext.Median)];
     }
 
-    private static double Once(Competitor competitor)
+    private static double Once(Competitor competitor, bool warm)
     {
         if (competitor.Pause) Thread.Sleep(3);
+        if (warm) competitor.Run();
         var start = Stopwatch.GetTimestamp();
         competitor.Run();
         var ms = Stopwatch.GetElapsedTime(start).TotalMilliseconds;

@@ -15,8 +15,9 @@ internal static class AdaptivePart
     {
         using var noGrad = no_grad();
         manual_seed(context.Seed);
-        var tokens = Math.Min(Tokens(context, 1), Tokens(context, 32));
-        context.Mark("A-ViT-S at 224: speed-up over DeiT-S by the ideal (worse of batch 1 and 32)", tokens, 0.85);
+        if (context.Wants("A-ViT"))
+            context.Mark("A-ViT-S at 224: speed-up over DeiT-S by the ideal (worse of batch 1 and 32)", Math.Min(Tokens(context, 1), Tokens(context, 32)), 0.85);
+        if (!context.Wants("SkipNet")) return;
         var cifar = new SkipNetConfig { Layers = [18, 18, 18] };
         var imagenet = new SkipNetConfig { Layers = [3, 4, 23, 3], Widths = [64, 128, 256, 512], Block = ResidualKind.Bottleneck, ImageNet = true, Classes = 1000 };
         var blocks = new[]

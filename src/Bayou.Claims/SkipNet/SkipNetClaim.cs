@@ -27,7 +27,7 @@ public sealed class SkipNetClaim : IClaim
     public void Run(ClaimContext context)
     {
         var cifar = new SmallCifar(context, context.Pick(3000, 20_000), context.Pick(1000, 5000));
-        double[] alphas = [HighAlpha / 4, HighAlpha];
+        double[] alphas = [HighAlpha / 3, HighAlpha];
         var (first, second) = (context.Pick(5, 15), context.Pick(3, 5));
         Recipe Of(int epochs) => Recipe.Short(epochs, batch: 64, lr: 4e-3) with { EmaDecay = 0 };
         SkipNet Supervised(int seed) => (SkipNet)cifar.Trained("supervised", () => new SkipNet(Base) { HybridShare = 0 }, Of(first), seed);
@@ -82,7 +82,7 @@ public sealed class SkipNetClaim : IClaim
         ];
     }
 
-    private const double HighAlpha = 4;
+    private const double HighAlpha = 1.5;
 
     private sealed record Gated(double Top1, double Top1AtRandom, double Blocks, double BlocksRight, double BlocksWrong, double Macs, double Difference);
 

@@ -26,6 +26,10 @@ public static unsafe class TensorMemory
         return (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
     }
 
+    /// <summary>The elements of a contiguous float32 CPU tensor below 2 GB in place; valid while the tensor lives.</summary>
+    /// <exception cref="BayouException">The tensor has another type, layout or device.</exception>
+    public static ReadOnlySpan<float> Values(Tensor tensor) => new(Floats(tensor), checked((int)tensor.numel()));
+
     /// <summary>A copy of a tensor's elements in row-major order, whatever its layout, device and type, converted to <typeparamref name="T"/>.</summary>
     public static T[] ToArray<T>(Tensor tensor) where T : unmanaged
     {

@@ -16,10 +16,11 @@ public sealed record AttentionOp(double Scale) : Op
     public override Tensor Forward(Tensor?[] x, bool training)
     {
         Tensor q = x[0]!, k = x[1]!, v = x[2]!;
-        if (q.dim() < 3 || q.dim() != k.dim() || k.dim() != v.dim() || q.shape[^1] != k.shape[^1] || k.shape[^2] != v.shape[^2])
-            throw new BayouException($"Attention: q {new Ints(q.shape)}, k {new Ints(k.shape)} and v {new Ints(v.shape)} do not fit: [..., Q, d], [..., K, d] and [..., K, e] are needed");
+        long[] qs = q.shape, ks = k.shape, vs = v.shape;
+        if (qs.Length < 3 || qs.Length != ks.Length || ks.Length != vs.Length || qs[^1] != ks[^1] || ks[^2] != vs[^2])
+            throw new BayouException($"Attention: q {new Ints(qs)}, k {new Ints(ks)} and v {new Ints(vs)} do not fit: [..., Q, d], [..., K, d] and [..., K, e] are needed");
         // The fused kernel scales by 1 / sqrt(d) itself.
-        var correction = Scale * Math.Sqrt(q.shape[^1]);
+        var correction = Scale * Math.Sqrt(qs[^1]);
         if (Math.Abs(correction - 1) > 1e-12) q = q.mul(Number.Of(correction));
         return nn.functional.scaled_dot_product_attention(q, k, v, x[3]);
     }

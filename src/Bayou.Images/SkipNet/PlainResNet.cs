@@ -41,7 +41,14 @@ public sealed class PlainResNet : Layer
     {
         x = Relu(bn1.call(conv1.call(x)));
         if (imageNet) x = MaxPool2d(x, new Ints(3, 3), new Ints(2, 2), new Ints(1, 1));
-        foreach (var block in blocks) x = block.call(x);
+        foreach (var block in blocks)
+        {
+            // As SkipNet does: memory of a map is free for the next block.
+            using var scope = NewDisposeScope();
+            var next = block.call(x).MoveToOuterDisposeScope();
+            x.Dispose();
+            x = next;
+        }
         return fc.call(GlobalAveragePool(x));
     }
 }

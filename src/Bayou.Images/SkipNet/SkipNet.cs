@@ -132,11 +132,12 @@ public sealed partial class SkipNet : Layer
     public SkipTrace Run(Tensor x, Func<int, Tensor, Tensor>? choose = null, bool lastGate = false)
     {
         var (decisions, probabilities) = (new List<Tensor>(), new List<Tensor>());
-        choose ??= Choose;
-        (Tensor H, Tensor C)? state = null;
         x = Relu(bn1.call(conv1.call(x)));
         if (Config.ImageNet) x = MaxPool2d(x, new Ints(3, 3), new Ints(2, 2), new Ints(1, 1));
         x = blocks[0].call(x);
+        if (CanSkipFast(x)) return SkipFast(x, choose, lastGate);
+        choose ??= Choose;
+        (Tensor H, Tensor C)? state = null;
         for (var i = 1; i < blocks.Length; i++)
         {
             var p = Probability(i - 1, x, ref state);

@@ -65,6 +65,9 @@ public sealed class GateEmbedding : Layer
         register_module("1", conv);
     }
 
+    /// <summary>The projection, [embed, C, 1, 1] and [embed].</summary>
+    internal (Parameter Weight, Parameter Bias) Projection => (conv.Weight, conv.Bias!);
+
     /// <inheritdoc/>
     public override Tensor forward(Tensor x) => Reshape(conv.call(Mean(x, new Ints(2, 3), keepDim: true)), 0, -1);
 }
@@ -85,6 +88,9 @@ public sealed class LstmCell : Layer
         (bias_ih_l0, bias_hh_l0) = (Uniform(4 * hidden), Uniform(4 * hidden));
         RegisterComponents();
     }
+
+    /// <summary>Weights of input and state, [4 hidden, ...], and both biases.</summary>
+    internal (Parameter Input, Parameter State, Parameter InputBias, Parameter StateBias) Weights => (weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0);
 
     /// <summary>One step. x [N, input]; the state (h, c), each [N, hidden], or null for zeros. Returns the next state.</summary>
     public (Tensor H, Tensor C) Step(Tensor x, (Tensor H, Tensor C)? state)
@@ -118,6 +124,12 @@ public sealed class RecurrentControl : Layer
 
     /// <summary>The projection to the probability's logit: its sharpness is the policy's.</summary>
     public Layer Projection => proj;
+
+    /// <summary>The recurrent cell.</summary>
+    internal LstmCell Cell => rnn;
+
+    /// <summary>The projection's weight, hidden values.</summary>
+    internal Parameter ProjectionWeight => proj is Conv2d convolution ? convolution.Weight : ((Linear)proj).Weight;
 
     /// <summary>The projection's bias, [1].</summary>
     internal Parameter ProjectionBias => proj is Conv2d convolution ? convolution.Bias! : ((Linear)proj).Bias!;

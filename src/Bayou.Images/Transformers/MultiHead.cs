@@ -11,15 +11,10 @@ public static class MultiHead
     public static Tensor Split(Tensor x, int heads) => Permute(Reshape(x, 0, 0, heads, -1), 0, 2, 1, 3);
 
     /// <summary>[N, h, T, d] -> [N, T, h d].</summary>
-    public static Tensor Join(Tensor x) => Reshape(Permute(x, 0, 2, 1, 3), 0, 0, -1);
+    public static Tensor Join(Tensor x) => HeadOps.Join(x);
 
     /// <summary>A fused projection [N, T, parts C] -> its parts (q, k, v), each [N, h, T, C/h].</summary>
-    public static Tensor[] SplitFused(Tensor x, int heads, int parts = 3)
-    {
-        var width = x.shape[^1] / parts;
-        var pieces = Ops.Split(x, -1, Enumerable.Repeat(width, parts).ToArray());
-        return pieces.Select(p => Split(p, heads)).ToArray();
-    }
+    public static Tensor[] SplitFused(Tensor x, int heads, int parts = 3) => HeadOps.Split(x, heads, parts);
 
     /// <summary>[N, H, W, C] -> [N, H W, C]; [N, T, C] stays.</summary>
     public static Tensor Flat(Tensor x) => x.dim() == 4 ? Reshape(x, 0, -1, x.shape[^1]) : x;

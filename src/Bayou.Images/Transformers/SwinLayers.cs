@@ -75,6 +75,7 @@ public sealed class WindowAttention : Layer
     private readonly Parameter relative_position_bias_table;    // [(2w - 1)^2, heads]
     private readonly Tensor relative_position_index;            // [w w, w w]
     private readonly Linear qkv, proj;
+    private readonly DerivedTensor bias = new(), maskedBias = new();
     private readonly int heads, tokens;
     private readonly double scale;
 
@@ -108,22 +109,16 @@ public sealed class WindowAttention : Layer
         var all = qkv.call(x);
         LayerTap.Qkv(all);
         var parts = MultiHead.SplitFused(all, heads);
-        var bias = PositionBias();
-        Tensor y;
-        if (mask is null || onLogits is not null || onWeights is not null || AttentionTap.IsActive)
+        if (onLogits is null && onWeights is null && !AttentionTap.IsActive)
         {
-            var masked = mask is null ? onLogits : logits => Windows.AddMask(onLogits is null ? logits : onLogits(logits), mask);
-            y = MultiHead.Attend(parts[0], parts[1], parts[2], scale, bias, masked, onWeights);
+            var table = relative_position_bias_table;
+            if (mask is null) return proj.call(MultiHead.Join(Ops.Attention(parts[0], parts[1], parts[2], scale, bias.Of(PositionBias, table))));
+            // Position bias and mask together are one bias of every window.
+            var both = maskedBias.Of(() => Add(PositionBias(), Reshape(mask, mask.shape[0], 1, tokens, tokens)), table, mask);
+            return proj.call(HeadOps.GroupedAttention(parts[0], parts[1], parts[2], scale, both));
         }
-        else
-        {
-            // Windows and heads become one axis, so that bias and mask together are one bias of the fused kernel.
-            var windows = mask.shape[0];
-            var both = Reshape(Add(bias, Reshape(mask, windows, 1, tokens, tokens)), 1, windows * heads, tokens, tokens);
-            Tensor Fold(Tensor t) => Reshape(t, -1, windows * heads, tokens, t.shape[^1]);
-            y = Ops.Attention(Fold(parts[0]), Fold(parts[1]), Fold(parts[2]), scale, both);
-            y = Reshape(y, -1, heads, tokens, y.shape[^1]);
-        }
+        var masked = mask is null ? onLogits : logits => Windows.AddMask(onLogits is null ? logits : onLogits(logits), mask);
+        var y = MultiHead.Attend(parts[0], parts[1], parts[2], scale, PositionBias(), masked, onWeights);
         return proj.call(MultiHead.Join(y));
     }
 

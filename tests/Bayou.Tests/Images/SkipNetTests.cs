@@ -40,6 +40,61 @@ public class SkipNetTests
         }
     }
 
+    /// <summary>Inference without gradients computes the recurrent gate beside libtorch and writes rows in place: the same decisions, probabilities and logits.</summary>
+    [Theory]
+    [InlineData(false, 6)]
+    [InlineData(false, 1)]
+    [InlineData(true, 3)]
+    public void Fast_inference_decides_as_the_layers_do(bool imageNet, int batch)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(3);
+        using var net = new SkipNet(new SkipNetConfig
+        {
+            Layers = [2, 3, 2],
+            Widths = [4, 6, 8],
+            Classes = 4,
+            ImageNet = imageNet,
+            Block = imageNet ? ResidualKind.Bottleneck : ResidualKind.Basic,
+            EmbedDim = 5,
+            HiddenDim = 7,
+        });
+        foreach (var (name, p) in net.named_parameters())
+            if (name.StartsWith("control.", StringComparison.Ordinal)) p.copy_(randn_like(p) * 2);
+        net.eval();
+        var x = randn(batch, 3, 40, 24);
+        var input = x.clone();
+        foreach (var choose in new[] { null, Mixed })
+        {
+            var fast = net.Run(x, choose, lastGate: true);
+            net.Skips = false;
+            var blended = net.Run(x, choose, lastGate: true);
+            net.Skips = true;
+            TensorAssert.Close(blended.Logits, fast.Logits, 1e-4, 1e-5);
+            Assert.Equal(blended.Probabilities.Count, fast.Probabilities.Count);
+            foreach (var (expected, p) in blended.Probabilities.Zip(fast.Probabilities)) TensorAssert.Close(expected, p, 1e-4, 1e-5);
+            foreach (var (expected, d) in blended.Decisions.Zip(fast.Decisions)) TensorAssert.Same(expected, d);
+            Assert.Contains(fast.Decisions, d => d.mean().item<float>() < 1);
+        }
+        TensorAssert.Same(input, x);
+    }
+
+    [Fact]
+    public void Gates_begin_by_running_where_they_are_told_to()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(4);
+        foreach (var gate in Enum.GetValues<SkipGateKind>())
+        {
+            using var net = new SkipNet(new SkipNetConfig { Layers = [2, 2], Widths = [4, 6], Gate = gate, GateBias = 30 });
+            net.eval();
+            var trace = net.Run(randn(4, 3, 16, 16));
+            Assert.All(trace.Decisions, d => Assert.Equal(1, d.mean().item<float>()));
+        }
+    }
+
     [Fact]
     public void A_way_runs_only_the_rows_that_take_it()
     {

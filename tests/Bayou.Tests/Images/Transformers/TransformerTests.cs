@@ -217,4 +217,48 @@ public class TransformerTests
         using var scope = NewDisposeScope();
         Assert.Contains("smaller than one patch", Assert.Throws<BayouException>(() => vit.call(randn(1, 3, 2, 8))).Message);
     }
+
+    /// <summary>Windows with a bias each: without gradients picture by picture, with them folded into one batch; against a plain sum per window.</summary>
+    [Theory]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Grouped_attention_gives_each_group_its_own_bias(int pictures)
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(11);
+        const int groups = 4, heads = 2, tokens = 5, width = 3;
+        Tensor Rand() => randn(pictures * groups, heads, tokens, width);
+        var (q, k, v, bias) = (Rand(), Rand(), Rand(), randn(groups, heads, tokens, tokens));
+        var logits = q.matmul(k.transpose(2, 3)) * 0.7 + bias.repeat(pictures, 1, 1, 1);
+        var expected = nn.functional.softmax(logits, -1).matmul(v).permute(0, 2, 1, 3).reshape(pictures * groups, tokens, heads * width);
+        TensorAssert.Close(expected, HeadOps.GroupedAttention(q, k, v, 0.7, bias), 1e-5, 1e-6);
+        using var noGrad = no_grad();
+        TensorAssert.Close(expected, HeadOps.GroupedAttention(q, k, v, 0.7, bias), 1e-5, 1e-6);
+    }
+
+    /// <summary>The kept position bias follows the weights, however they change.</summary>
+    [Fact]
+    public void Kept_biases_follow_their_weights()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(12);
+        using var attention = new WindowAttention(8, 3, 2);
+        attention.eval();
+        var (x, mask) = (randn(4, 9, 8), Windows.ShiftMask(6, 6, 3, 1));
+        Tensor Fresh(Tensor? m)
+        {
+            using var tap = AttentionTap.Open();      // takes the way that keeps nothing
+            return attention.Call(x, m);
+        }
+        foreach (var change in new Action[] { () => { }, () => attention.get_parameter("relative_position_bias_table")!.mul_(Number.Of(-3)), () => mask.zero_() })
+        {
+            change();
+            for (var i = 0; i < 2; i++)
+            {
+                TensorAssert.Close(Fresh(null), attention.Call(x, null), 1e-5, 1e-6);
+                TensorAssert.Close(Fresh(mask), attention.Call(x, mask), 1e-5, 1e-6);
+            }
+        }
+    }
 }
