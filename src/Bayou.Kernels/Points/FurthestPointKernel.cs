@@ -1,18 +1,23 @@
+using System.Buffers;
+using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie in buckets of 64 along the Z-curve,
-/// each with its box and
-/// its largest remaining distance; a new sample touches only buckets whose box is nearer than that. The bound is computed with the same float operations in
-/// the same order as the
-/// distances, and rounding is monotonic, so a bucket that is left out could not have changed: results equal the plain algorithm's bit for bit.
+/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie along the Z-curve in leaves of 16, leaves in nodes of 16, nodes in nodes of
+/// 16, each with its box and its largest remaining distance; a new sample descends only where a box is nearer than that. The bound is computed with the same float operations in the same order as the
+/// distances, and rounding is monotonic, so what is left out could not have changed: results equal the plain algorithm's bit for bit.
 /// </summary>
-public static class FurthestPointKernel
+public static unsafe class FurthestPointKernel
 {
-    private const int Bucket = 64, Lanes = 8;
+    // One vector of points, one vector of boxes.
+    private const int Lanes = 16;
+
+    // x, y, z and squared distance to the nearest sample of 16 points; and the six bounds and largest distance of 16 children.
+    private const int Leaf = 4 * Lanes, Node = 7 * Lanes;
 
     /// <summary>The tie rule's thread count for a cloud (or the largest cloud of a stacked batch) of n points: 2^floor(log2 n), at most 1024.</summary>
     public static int TieThreads(int n) => n < 1 ? 1 : Math.Min(1024, 1 << BitOperations.Log2((uint)n));
@@ -32,128 +37,202 @@ public static class FurthestPointKernel
         if (tieThreads < 0 || (tieThreads & (tieThreads - 1)) != 0)
             throw new ArgumentException($"{tieThreads} threads: a power of two is needed", nameof(tieThreads));
         if (picked.IsEmpty) return;
-        var state = new State(xyz, tieThreads);
         picked[0] = 0;
-        var last = state.PositionOfFirst;
-        for (var i = 1; i < picked.Length; i++)
+        if (picked.Length == 1) return;
+        var tie = new TieOrder(n, tieThreads);
+        var leaves = (n + Lanes - 1) / Lanes;
+        var ranks = ArrayPool<int>.Shared.Rent(leaves * Lanes);
+        var values = ArrayPool<float>.Shared.Rent(checked(leaves * Leaf + Tree.NodesOver(leaves) * Node + Lanes));
+        fixed (float* points = xyz, first = values)
+        fixed (int* rank = ranks)
         {
-            last = state.Next(last);
-            picked[i] = state.Order[last];
+            var start = (float*)(((nint)first + 63) & ~63);     // a vector across two cache lines costs twice
+            Fill(points, n, tie, start, rank);
+            var tree = new Tree(start, rank, leaves);
+            for (int i = 1, last = 0; i < picked.Length; i++)
+            {
+                tree.Add(points + 3 * last);
+                picked[i] = last = tie.Index(tree.LowestRankOfFurthest());
+            }
+        }
+        ArrayPool<float>.Shared.Return(values);
+        ArrayPool<int>.Shared.Return(ranks);
+    }
+
+    // Points in cell order, a leaf after the other; the last leaf is filled up with points that are never the furthest.
+    private static void Fill(float* xyz, int n, TieOrder tie, float* points, int* rank)
+    {
+        var leaves = (n + Lanes - 1) / Lanes;
+        var order = ArrayPool<int>.Shared.Rent(leaves * Lanes);
+        CellOrder.Of(xyz, n, order.AsSpan(0, n));
+        Array.Fill(order, order[n - 1], n, leaves * Lanes - n);
+        fixed (int* index = order)
+        {
+            for (int p = 0, leaf = 0; leaf < leaves; leaf++, points += Leaf)
+            {
+                for (var lane = 0; lane < Lanes; lane++, p++)
+                {
+                    var point = xyz + 3 * (nint)index[p];
+                    points[lane] = point[0];
+                    points[Lanes + lane] = point[1];
+                    points[2 * Lanes + lane] = point[2];
+                    rank[p] = tie.Rank(index[p]);
+                }
+                Vector512.Create(1e10f).Store(points + 3 * Lanes);
+            }
+        }
+        new Span<float>(points - Leaf + 3 * Lanes + (n - (leaves - 1) * Lanes), leaves * Lanes - n).Fill(-1);
+        ArrayPool<int>.Shared.Return(order);
+    }
+
+    /// <summary>What decides between equally far points: every index has a rank of its own, the lowest wins.</summary>
+    private readonly struct TieOrder(int n, int threads)
+    {
+        private readonly int bits = threads <= 1 ? 0 : BitOperations.Log2((uint)threads);
+        private readonly int rounds = threads <= 1 ? n : (n + threads - 1) / threads;
+
+        public int Rank(int index) => bits == 0 ? index : Reversed(index & ((1 << bits) - 1)) * rounds + (index >> bits);
+
+        public int Index(int rank) => bits == 0 ? rank : (rank % rounds << bits) + Reversed(rank / rounds);
+
+        private int Reversed(int value)
+        {
+            var v = (uint)value;
+            v = (v >> 1 & 0x55555555) | (v & 0x55555555) << 1;
+            v = (v >> 2 & 0x33333333) | (v & 0x33333333) << 2;
+            v = (v >> 4 & 0x0F0F0F0F) | (v & 0x0F0F0F0F) << 4;
+            return (int)(BinaryPrimitives.ReverseEndianness(v) >> (32 - bits));
         }
     }
 
-    private ref struct State
+    /// <summary>The leaves and the nodes over them, level over level until one is left, in memory that the caller owns.</summary>
+    private readonly struct Tree
     {
-        public readonly int[] Order;
-        public readonly int PositionOfFirst;
-        private readonly float[] x, y, z, left;                 // points in Z-curve order, padded to whole buckets; left: squared distance to the nearest sample
-        private readonly int[] rank;                            // what decides between equals
-        private readonly float[] lowX, lowY, lowZ, highX, highY, highZ, most;      // of every bucket
-        private readonly int[] best;                            // position of every bucket's furthest point
-        private readonly int buckets;
+        private const int MostLevels = 8;       // 16^8 points
 
-        public State(ReadOnlySpan<float> xyz, int threads)
+        private readonly float* points;
+        private readonly int* ranks;
+        private readonly Levels nodes;
+        private readonly int top;
+
+        public Tree(float* points, int* ranks, int leaves)
         {
-            var n = xyz.Length / 3;
-            Order = MortonOrder.Of(xyz);
-            buckets = (n + Bucket - 1) / Bucket;
-            var (padded, boxes) = (buckets * Bucket, (buckets + Lanes - 1) / Lanes * Lanes);
-            (x, y, z, left, rank) = (new float[padded], new float[padded], new float[padded], new float[padded], new int[padded]);
-            (lowX, lowY, lowZ, highX, highY, highZ) = (new float[boxes], new float[boxes], new float[boxes], new float[boxes], new float[boxes], new float[boxes]);
-            (most, best) = (new float[boxes], new int[boxes]);
-            Array.Fill(left, -1);       // padding is never the furthest
-            Array.Fill(most, -1);
-            var rounds = threads == 0 ? 1 : (n + threads - 1) / threads;
-            var bits = threads <= 1 ? 0 : BitOperations.Log2((uint)threads);
-            for (var p = 0; p < n; p++)
+            this.points = points;
+            this.ranks = ranks;
+            var free = points + (nint)leaves * Leaf;
+            for (var (children, level) = (leaves, 0); level == 0 || children > 1; level++)
             {
-                var k = Order[p];
-                if (k == 0) PositionOfFirst = p;
-                (x[p], y[p], z[p], left[p]) = (xyz[3 * k], xyz[3 * k + 1], xyz[3 * k + 2], 1e10f);
-                rank[p] = threads == 0 ? k : Reverse(k & (threads - 1), bits) * rounds + k / threads;
-            }
-            for (var b = 0; b < buckets; b++)
-            {
-                var (from, count) = (b * Bucket, Math.Min(Bucket, n - b * Bucket));
-                (lowX[b], highX[b]) = Range(x.AsSpan(from, count));
-                (lowY[b], highY[b]) = Range(y.AsSpan(from, count));
-                (lowZ[b], highZ[b]) = Range(z.AsSpan(from, count));
-                most[b] = 1e10f;
-                best[b] = from;
-                for (var p = from; p < from + count; p++) if (rank[p] < rank[best[b]]) best[b] = p;
+                var count = (children + Lanes - 1) / Lanes;
+                nodes[level] = (nint)free;
+                for (var child = 0; child < count * Lanes; child++) Enclose(level, child, child < children);
+                free += (nint)count * Node;
+                (children, top) = (count, level);
             }
         }
 
-        /// <summary>Takes a sample into account and returns the position of the next one.</summary>
-        public readonly int Next(int sample)
+        public static int NodesOver(int leaves)
         {
-            var (px, py, pz) = (Vector256.Create(x[sample]), Vector256.Create(y[sample]), Vector256.Create(z[sample]));
-            var furthest = Vector256.Create(-1f);
-            for (var b = 0; b < buckets; b += Lanes)
+            var total = 0;
+            for (var count = leaves; total == 0 || count > 1; total += count) count = (count + Lanes - 1) / Lanes;
+            return total;
+        }
+
+        // Writes a child's box into its parent; one that is not there is never near.
+        private void Enclose(int level, int child, bool there)
+        {
+            var parent = (float*)nodes[level] + (nint)(child / Lanes) * Node + child % Lanes;
+            for (var axis = 0; axis < 3; axis++)
             {
-                var dx = Vector256.MaxNative(Vector256.MaxNative(Load(lowX, b) - px, px - Load(highX, b)), Vector256<float>.Zero);
-                var dy = Vector256.MaxNative(Vector256.MaxNative(Load(lowY, b) - py, py - Load(highY, b)), Vector256<float>.Zero);
-                var dz = Vector256.MaxNative(Vector256.MaxNative(Load(lowZ, b) - pz, pz - Load(highZ, b)), Vector256<float>.Zero);
-                var bound = dx * dx + dy * dy + dz * dz;
-                for (var touched = Vector256.LessThan(bound, Load(most, b)).ExtractMostSignificantBits(); touched != 0; touched &= touched - 1)
-                    Update(b + BitOperations.TrailingZeroCount(touched), px, py, pz);
-                furthest = Vector256.MaxNative(furthest, Load(most, b));
-            }
-            var top = furthest[0];
-            for (var l = 1; l < Lanes; l++) top = MathF.Max(top, furthest[l]);
-            var (next, lowest) = (-1, int.MaxValue);
-            var wanted = Vector256.Create(top);
-            for (var b = 0; b < buckets; b += Lanes)
-            {
-                for (var equal = Vector256.Equals(Load(most, b), wanted).ExtractMostSignificantBits(); equal != 0; equal &= equal - 1)
+                if (!there) (parent[2 * axis * Lanes], parent[(2 * axis + 1) * Lanes]) = (float.PositiveInfinity, float.NegativeInfinity);
+                else if (level == 0)
                 {
-                    var position = best[b + BitOperations.TrailingZeroCount(equal)];
-                    if (rank[position] < lowest) (next, lowest) = (position, rank[position]);
+                    var values = Vector512.Load(points + (nint)child * Leaf + axis * Lanes);
+                    (parent[2 * axis * Lanes], parent[(2 * axis + 1) * Lanes]) = (-Largest(-values), Largest(values));
+                }
+                else
+                {
+                    var box = (float*)nodes[level - 1] + (nint)child * Node + 2 * axis * Lanes;
+                    (parent[2 * axis * Lanes], parent[(2 * axis + 1) * Lanes]) = (-Largest(-Vector512.Load(box)), Largest(Vector512.Load(box + Lanes)));
                 }
             }
-            return next;
+            parent[6 * Lanes] = there ? 1e10f : -1;
         }
 
-        private readonly void Update(int bucket, Vector256<float> px, Vector256<float> py, Vector256<float> pz)
+        /// <summary>Takes a sample into account.</summary>
+        public void Add(float* sample) => Add(top, 0, sample);
+
+        // Returns the largest distance left under the node.
+        private float Add(int level, int index, float* sample)
         {
-            var from = bucket * Bucket;
-            var furthest = Vector256.Create(-1f);
-            for (var i = from; i < from + Bucket; i += Lanes)
+            var node = (float*)nodes[level] + (nint)index * Node;
+            Vector512<float> px = Vector512.Create(sample[0]), py = Vector512.Create(sample[1]), pz = Vector512.Create(sample[2]);
+            var dx = Outside(Vector512.Load(node), px, Vector512.Load(node + Lanes));
+            var dy = Outside(Vector512.Load(node + 2 * Lanes), py, Vector512.Load(node + 3 * Lanes));
+            var dz = Outside(Vector512.Load(node + 4 * Lanes), pz, Vector512.Load(node + 5 * Lanes));
+            var bound = dx * dx + dy * dy + dz * dz;
+            var most = node + 6 * Lanes;
+            for (var near = Vector512.LessThan(bound, Vector512.Load(most)).ExtractMostSignificantBits(); near != 0; near &= near - 1)
             {
-                var (dx, dy, dz) = (Load(x, i) - px, Load(y, i) - py, Load(z, i) - pz);
-                var distance = Vector256.MinNative(Load(left, i), dx * dx + dy * dy + dz * dz);
-                distance.CopyTo(left, i);
-                furthest = Vector256.MaxNative(furthest, distance);
-            }
-            var top = furthest[0];
-            for (var l = 1; l < Lanes; l++) top = MathF.Max(top, furthest[l]);
-            var (position, lowest) = (from, int.MaxValue);
-            var wanted = Vector256.Create(top);
-            for (var i = from; i < from + Bucket; i += Lanes)
-            {
-                for (var equal = Vector256.Equals(Load(left, i), wanted).ExtractMostSignificantBits(); equal != 0; equal &= equal - 1)
+                var lane = BitOperations.TrailingZeroCount(near);
+                var child = index * Lanes + lane;
+                if (level > 0)
                 {
-                    var p = i + BitOperations.TrailingZeroCount(equal);
-                    if (rank[p] < lowest) (position, lowest) = (p, rank[p]);
+                    most[lane] = Add(level - 1, child, sample);
+                    continue;
                 }
+                var leaf = points + (nint)child * Leaf;
+                Vector512<float> x = Vector512.Load(leaf) - px, y = Vector512.Load(leaf + Lanes) - py, z = Vector512.Load(leaf + 2 * Lanes) - pz;
+                var left = Vector512.MinNative(Vector512.Load(leaf + 3 * Lanes), x * x + y * y + z * z);
+                left.Store(leaf + 3 * Lanes);
+                most[lane] = Largest(left);
             }
-            (most[bucket], best[bucket]) = (top, position);
+            return Largest(Vector512.Load(most));
         }
 
-        private static Vector256<float> Load(float[] values, int index) => Vector256.LoadUnsafe(ref values[index]);
-
-        private static (float Low, float High) Range(ReadOnlySpan<float> values)
+        /// <summary>Of the furthest points the lowest rank.</summary>
+        public int LowestRankOfFurthest()
         {
-            float low = values[0], high = values[0];
-            foreach (var v in values) (low, high) = (MathF.Min(low, v), MathF.Max(high, v));
-            return (low, high);
+            var lowest = Vector512.Create(int.MaxValue);
+            Search(top, 0, Largest(Vector512.Load((float*)nodes[top] + 6 * Lanes)), ref lowest);
+            var half = Vector256.Min(lowest.GetLower(), lowest.GetUpper());
+            var quarter = Vector128.Min(half.GetLower(), half.GetUpper());
+            return Math.Min(Math.Min(quarter[0], quarter[1]), Math.Min(quarter[2], quarter[3]));
         }
 
-        private static int Reverse(int value, int bits)
+        private void Search(int level, int index, float furthest, ref Vector512<int> lowest)
         {
-            var reversed = 0;
-            for (var b = 0; b < bits; b++) reversed = reversed << 1 | value >> b & 1;
-            return reversed;
+            var wanted = Vector512.Create(furthest);
+            for (var equal = Vector512.Equals(Vector512.Load((float*)nodes[level] + (nint)index * Node + 6 * Lanes), wanted).ExtractMostSignificantBits(); equal != 0; equal &= equal - 1)
+            {
+                var child = index * Lanes + BitOperations.TrailingZeroCount(equal);
+                if (level > 0)
+                {
+                    Search(level - 1, child, furthest, ref lowest);
+                    continue;
+                }
+                var here = Vector512.Equals(Vector512.Load(points + (nint)child * Leaf + 3 * Lanes), wanted).AsInt32();
+                lowest = Vector512.Min(lowest, Vector512.ConditionalSelect(here, Vector512.Load(ranks + (nint)child * Lanes), Vector512.Create(int.MaxValue)));
+            }
+        }
+
+        // How far the point lies outside the interval along an axis.
+        private static Vector512<float> Outside(Vector512<float> low, Vector512<float> point, Vector512<float> high) =>
+            Vector512.MaxNative(Vector512.MaxNative(low - point, point - high), Vector512<float>.Zero);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static float Largest(Vector512<float> values)
+        {
+            var half = Vector256.MaxNative(values.GetLower(), values.GetUpper());
+            var quarter = Vector128.MaxNative(half.GetLower(), half.GetUpper());
+            quarter = Vector128.MaxNative(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
+            return Vector128.MaxNative(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2))).ToScalar();
+        }
+
+        // First node of every level.
+        [InlineArray(MostLevels)]
+        private struct Levels
+        {
+            private nint first;
         }
     }
 }

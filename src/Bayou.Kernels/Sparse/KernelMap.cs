@@ -11,10 +11,12 @@ public sealed class KernelMap
     internal const int Block = 1024;
 
     private readonly int[][] inRows, outRows, inStarts, outStarts;
+    private readonly int[]? inOrder, outOrder;      // rows in space; null: they lie in memory as in space
 
-    private KernelMap(int inCount, int outCount, int[][] inRows, int[][] outRows, int[][] inStarts, int[][] outStarts)
+    private KernelMap(int inCount, int outCount, int[][] inRows, int[][] outRows, int[][] inStarts, int[][] outStarts, int[]? inOrder, int[]? outOrder)
     {
         (InCount, OutCount, this.inRows, this.outRows, this.inStarts, this.outStarts) = (inCount, outCount, inRows, outRows, inStarts, outStarts);
+        (this.inOrder, this.outOrder) = (inOrder, outOrder);
         foreach (var rows in inRows) Pairs += rows.Length;
     }
 
@@ -31,7 +33,7 @@ public sealed class KernelMap
     public long Pairs { get; }
 
     /// <summary>Bytes the map holds.</summary>
-    public long Bytes => 8 * Pairs + 4L * (inStarts.Sum(s => (long)s.Length) + outStarts.Sum(s => (long)s.Length));
+    public long Bytes => 8 * Pairs + 4L * (inStarts.Sum(s => (long)s.Length) + outStarts.Sum(s => (long)s.Length) + (inOrder?.Length ?? 0) + (ReferenceEquals(inOrder, outOrder) ? 0 : outOrder?.Length ?? 0));
 
     /// <summary>Input rows of an offset's pairs.</summary>
     public ReadOnlySpan<int> In(int offset) => inRows[offset];
@@ -42,8 +44,20 @@ public sealed class KernelMap
     /// <summary>Where the pairs of each block of outputs start, and the end.</summary>
     internal ReadOnlySpan<int> OutStarts(int offset) => outStarts[offset];
 
+    /// <summary>Blocks of outputs.</summary>
+    internal int OutBlocks => outStarts[0].Length - 1;
+
+    /// <summary>The output rows of a block; an empty <paramref name="rows"/> stands for <paramref name="first"/> and those after it.</summary>
+    internal int OutBlock(int block, out int first, out ReadOnlySpan<int> rows)
+    {
+        first = block * Block;
+        var count = (block == OutBlocks - 1 ? OutCount : first + Block) - first;
+        rows = outOrder is null ? [] : outOrder.AsSpan(first, count);
+        return count;
+    }
+
     /// <summary>The same pairs with inputs and outputs exchanged: transposed convolution, and the gradient of the input.</summary>
-    public KernelMap Transposed() => new(OutCount, InCount, outRows, inRows, outStarts, inStarts);
+    public KernelMap Transposed() => new(OutCount, InCount, outRows, inRows, outStarts, inStarts, outOrder, inOrder);
 
     /// <summary>Finds the pairs with input = output x scale + offset, in the batch item.</summary>
     /// <param name="inputs">[n, 4] batch and three axes, unique.</param>
@@ -75,14 +89,14 @@ public sealed class KernelMap
             for (var k = 0; k < volume; k++) for (var j = 0; j < k; j++) if (deltas[j] == -deltas[k]) mirror[k] = j;
         }
         var own = Enumerable.Range(0, volume).Where(k => mirror[k] < 0).ToArray();
-        Parallel.For(0, own.Length, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i => found[own[i]] = Join(source, target, deltas[own[i]]));
+        KernelThreads.Run(own.Length, long.MaxValue, i => found[own[i]] = Join(source, target, deltas[own[i]]));
         for (var k = 0; k < volume; k++)
         {
             if (mirror[k] < 0) continue;
             var (inRows, outRows, inStarts, outStarts) = found[mirror[k]];
             found[k] = (outRows, inRows, outStarts, inStarts);
         }
-        return new(inputs.Length / 4, outputs.Length / 4, [.. found.Select(f => f.In)], [.. found.Select(f => f.Out)], [.. found.Select(f => f.InStarts)], [.. found.Select(f => f.OutStarts)]);
+        return new(inputs.Length / 4, outputs.Length / 4, [.. found.Select(f => f.In)], [.. found.Select(f => f.Out)], [.. found.Select(f => f.InStarts)], [.. found.Select(f => f.OutStarts)], source.Order, target.Order);
     }
 
     /// <summary>Every input to its group: the map of a pooling whose window is its stride. Pairs of a group come in the order of their rows.</summary>
@@ -98,7 +112,7 @@ public sealed class KernelMap
             var p = place[groups.Inverse[i]]++;
             (inRows[p], outRows[p]) = (i, groups.Inverse[i]);
         }
-        return new(n, m, [inRows], [outRows], [[0, n]], [starts]);
+        return new(n, m, [inRows], [outRows], [[0, n]], [starts], null, null);
     }
 
     // Both ends ascend: one walk over both sorted lists finds all pairs of an offset.
@@ -132,6 +146,7 @@ public sealed class KernelMap
     {
         public readonly ulong[] Keys;
         public readonly int[] Rows;
+        public readonly int[]? Order;       // null: rows ascend as they are
 
         public Sorted(int[] coordinates, Lattice lattice)
         {
@@ -144,6 +159,7 @@ public sealed class KernelMap
                 ascending &= i == 0 || Keys[i] > Keys[i - 1];
             }
             if (ascending) return;
+            Order = Rows;
             RadixSort.Sort(Keys, Rows);
             for (var i = 1; i < Rows.Length; i++)
             {

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
@@ -10,8 +11,8 @@ namespace Bayou.Kernels;
 /// </summary>
 public static unsafe partial class SparseGemm
 {
-    // Pairs of one partial sum of the weight gradient: fixed, because each adds up on its own.
-    private const int Segment = 8192;
+    // Partial sums of the weight gradient: fixed, because each adds up on its own.
+    private const int Parts = 8;
 
     /// <summary>y[out] = bias + sum over k and pairs of x[in] W[k].</summary>
     /// <param name="map">The pairs.</param>
@@ -68,56 +69,64 @@ public static unsafe partial class SparseGemm
     /// <param name="cout">Output channels.</param>
     public static void BackwardWeight(KernelMap map, float* x, float* dy, float* dw, int cin, int cout)
     {
-        var isa = KernelIsa.Current;
-        var (size, width) = (cin * cout, PanelWidth(cout, isa));
-        var units = new List<(int Offset, int From, int Count, int Part)>();
-        var parts = 0;
-        for (var k = 0; k < map.Volume; k++)
-        {
-            // The first segment of an offset adds up in place, the others beside it.
-            for (var from = 0; from == 0 || from < map.In(k).Length; from += Segment) units.Add((k, from, Math.Min(Segment, map.In(k).Length - from), from == 0 ? -1 : parts++));
-        }
-        var beside = parts == 0 ? [] : ArrayPool<float>.Shared.Rent(checked(parts * size));
+        var (isa, size, volume) = (KernelIsa.Current, cin * cout, map.Volume);
+        var width = PanelWidth(cout, isa);
+        // Blocks of neighbouring outputs, all offsets over each: rows are read from the cache. Where an offset has few pairs in a block, some blocks go together.
+        var blocks = map.OutBlocks;
+        var joined = (int)Math.Clamp(Chunk * (long)blocks * volume / Math.Max(1, map.Pairs), 1, 8);
+        var parts = Math.Clamp((blocks + joined - 1) / joined, 1, Parts);
+        var beside = ArrayPool<float>.Shared.Rent(checked((parts - 1) * volume * size));
         fixed (float* extra = beside)
         {
-            var sums = extra;
-            For(units.Count, u =>
+            // The first part adds up in place, the others beside it.
+            var sums = extra - (nint)volume * size;
+            For(parts, part =>
             {
-                var (k, from, count, part) = units[u];
-                var target = part < 0 ? dw + (long)k * size : sums + (long)part * size;
-                new Span<float>(target, size).Clear();
-                fixed (int* inRows = map.In(k), outRows = map.Out(k)) WeightSegment(x, dy, inRows + from, outRows + from, count, target, cin, cout, width, isa);
+                var target = part == 0 ? dw : sums + (nint)part * volume * size;
+                new Span<float>(target, volume * size).Clear();
+                int start = (int)((long)part * blocks / parts), end = (int)((part + 1L) * blocks / parts);
+                for (var block = start; block < end; block += joined)
+                {
+                    for (var k = 0; k < volume; k++)
+                    {
+                        var starts = map.OutStarts(k);
+                        int from = starts[block], to = starts[Math.Min(block + joined, end)];
+                        if (from == to) continue;
+                        fixed (int* inRows = map.In(k), outRows = map.Out(k))
+                            WeightSegment(x, dy, inRows + from, outRows + from, to - from, target + (nint)k * size, cin, cout, width, isa);
+                    }
+                }
             });
-            foreach (var (k, _, _, part) in units)
+            if (parts > 1)
             {
-                if (part < 0) continue;
-                float* target = dw + (long)k * size, source = extra + (long)part * size;
-                for (var i = 0; i < size; i++) target[i] += source[i];
+                For(volume, k =>
+                {
+                    for (var part = 1; part < parts; part++) AddRow<Lanes512>(sums + ((nint)part * volume + k) * size, dw + (nint)k * size, size);
+                });
             }
         }
-        if (parts > 0) ArrayPool<float>.Shared.Return(beside);
+        ArrayPool<float>.Shared.Return(beside);
     }
 
     private static void Apply(KernelMap map, float* x, float* panels, float* bias, float* y, int cin, int cout, int width, KernelIsaLevel isa)
     {
-        var blocks = Math.Max(1, (map.OutCount + KernelMap.Block - 1) / KernelMap.Block);
-        For(blocks, block =>
+        For(map.OutBlocks, block =>
         {
-            // Rows that no thread else touches: the block's share of all rows, whatever their order.
-            var (start, end) = ((long)block * map.OutCount / blocks, (block + 1L) * map.OutCount / blocks);
-            if (bias is null) new Span<float>(y + start * cout, (int)((end - start) * cout)).Clear();
-            else for (var row = start; row < end; row++) new ReadOnlySpan<float>(bias, cout).CopyTo(new Span<float>(y + row * cout, cout));
-        });
-        For(blocks, block =>
-        {
+            // Rows that no other block touches; they stay in the cache while all offsets pass over them.
+            var count = map.OutBlock(block, out var first, out var rows);
+            for (var i = 0; i < count; i++)
+            {
+                var row = new Span<float>(y + (long)(rows.IsEmpty ? first + i : rows[i]) * cout, cout);
+                if (bias is null) row.Clear();
+                else new ReadOnlySpan<float>(bias, cout).CopyTo(row);
+            }
             for (var k = 0; k < map.Volume; k++)
             {
                 var starts = map.OutStarts(k);
-                if (block + 1 >= starts.Length) continue;
-                int from = starts[block], count = starts[block + 1] - from;
-                if (count == 0) continue;
+                int from = starts[block], pairs = starts[block + 1] - from;
+                if (pairs == 0) continue;
                 fixed (int* inRows = map.In(k), outRows = map.Out(k))
-                    Pairs(x, inRows + from, y, outRows + from, count, panels + (long)k * cin * width, cin, cout, isa);
+                    Pairs(x, inRows + from, y, outRows + from, pairs, panels + (long)k * cin * width, cin, cout, isa);
             }
         });
     }
@@ -144,15 +153,14 @@ public static unsafe partial class SparseGemm
         }
     }
 
-    /// <summary>Runs independent units on the threads of <see cref="KernelThreads"/>, under the caller's instruction set.</summary>
-    internal static void For(int units, Action<int> unit)
+    /// <summary>Runs independent units on the threads of <see cref="KernelThreads"/>. They must not throw.</summary>
+    internal static void For(int units, Action<int> unit) => KernelThreads.Run(units, long.MaxValue, unit);
+
+    /// <summary>Asks for values that will be read soon.</summary>
+    private static void Prefetch(float* values, int count)
     {
-        if (units <= 1 || KernelThreads.Count == 1)
-        {
-            for (var i = 0; i < units; i++) unit(i);
-            return;
-        }
-        Parallel.For(0, units, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, unit);
+        if (!Sse.IsSupported) return;
+        for (var i = 0; i < count; i += 16) Sse.Prefetch0(values + i);
     }
 
     // --- panels: columns of W in groups of one, two or (with 512-bit registers) four registers, zero-padded

@@ -5,7 +5,7 @@ namespace Bayou.Kernels;
 /// </summary>
 public static unsafe partial class SparseGemm
 {
-    // Pairs whose gradients are packed side by side: with their inputs they fit the second-level cache.
+    // Pairs whose gradients are packed side by side: with the inputs they meet they fit the first-level cache.
     private const int Chunk = 128;
 
     private static void WeightSegment<T>(float* x, float* dy, int* inRows, int* outRows, int count, float* dw, int cin, int cout, int width) where T : struct, IFloatLanes<T>

@@ -19,6 +19,7 @@ public sealed class PointOpsTests
             {
                 "random" => (float)random.Uniform(-5, 5),
                 "lattice" => random.NextInt(6) * 0.5f,
+                "flat" => i % 3 == 2 ? -1e6f : random.NextInt(4) * 1e4f,        // far from the origin, no height
                 _ => i >= 30 ? xyz[i % 30] : (float)random.Uniform(0, 1),       // ten points, again and again
             };
         }
@@ -63,7 +64,11 @@ public sealed class PointOpsTests
     [InlineData("lattice", 500, 120)]
     [InlineData("duplicates", 90, 60)]
     [InlineData("random", 1, 3)]
-    [InlineData("random", 65, 65)]
+    [InlineData("random", 16, 16)]
+    [InlineData("random", 257, 60)]
+    [InlineData("random", 5000, 40)]        // three levels of nodes
+    [InlineData("lattice", 4500, 40)]
+    [InlineData("flat", 300, 100)]
     public void FurthestPointsEqualThePlainAlgorithmUnderBothTieRules(string kind, int n, int samples)
     {
         var xyz = Cloud(kind, n, 1);
