@@ -24,6 +24,8 @@ public static class BayouCli
             context.Cancel = true;
             stop.Cancel();
         });
+        // A file has room for every column.
+        if (Console.IsOutputRedirected) Spectre.Console.AnsiConsole.Profile.Width = 200;
         var parsed = Root().Parse(args);
         if (parsed.Errors.Count > 0 && parsed.Action is not HelpText)
         {

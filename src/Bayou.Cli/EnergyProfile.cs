@@ -1,9 +1,11 @@
 using System.CommandLine;
 using System.Diagnostics;
 using Bayou.Core;
+using Bayou.Data;
 using Bayou.Fit;
 using Bayou.Onnx;
 using Bayou.Search;
+using Bayou.Train;
 using Spectre.Console;
 using static TorchSharp.torch;
 
@@ -16,7 +18,7 @@ internal sealed class EnergyProfileOptions
 
     public Option<string> Formats { get; } = new("--formats") { Description = "formats to compare, comma-separated", DefaultValueFactory = _ => "fp32,bf16,e4m3,int8" };
 
-    public Option<double?> Price { get; } = new("--price") { Description = "price of a kWh: also the cost of a million pictures, and pictures per total cost of ownership" };
+    public Option<double?> Price { get; } = new("--price") { Description = "price of a kWh: also what the electricity of a million pictures costs, and pictures per total cost of ownership" };
 
     public Option<double> Watts { get; } = new("--watts") { Description = "power of a machine at full load", DefaultValueFactory = _ => 65 };
 
@@ -26,36 +28,49 @@ internal sealed class EnergyProfileOptions
 
     public Option<double> Years { get; } = new("--years") { Description = "life of a machine", DefaultValueFactory = _ => 4 };
 
+    public Option<double> Utilisation { get; } = new("--utilisation") { Description = "share of the time that a machine works, per cent", DefaultValueFactory = _ => 50 };
+
+    public Option<double> Pue { get; } = new("--pue") { Description = "power usage effectiveness of the site: what cooling and losses add", DefaultValueFactory = _ => 1.2 };
+
+    public Option<string?> Data { get; } = new("--data") { Description = "folder, .zip or built-in data set: pictures whose activations are streamed for bit flips; default a random picture" };
+
     public Option<string?> Plot { get; } = new("--plot") { Description = "file for a plot of the energy of every layer, .svg or .png" };
 
-    public Option[] All => [Energy, Formats, Price, Watts, MachinePrice, Machines, Years, Plot];
+    public Option[] All => [Energy, Formats, Price, Watts, MachinePrice, Machines, Years, Utilisation, Pue, Data, Plot];
 }
 
 /// <summary>Energy of a network: modelled by tables, measured by the machine, estimated from bit flips.</summary>
 internal static class EnergyProfile
 {
+    private const int FlipBits = 8, FlipPictures = 4;
+
     public static void Run(ModelSource source, Graph graph, ParseResult parsed, EnergyProfileOptions options, int threads, bool json)
     {
+        Check(parsed, options);
         var formats = parsed.GetValue(options.Formats)!.Split(',').Select(NumberFormat.Parse).ToArray();
         var cost = Cost.Of(graph);
         var table = EnergyTable.Nm7;
-        var totals = formats.Select(f => new
-        {
-            format = f.Name,
-            ace = cost.Ace(f),
-            published = table.Of(f).Published,
-            nanojoules7nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm7.Of(n, f)),
-            nanojoules45nm = cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + EnergyTable.Nm45.Of(n, f)),
-        }).ToArray();
+        NodeEnergy Sum(Func<NodeCost, NodeEnergy> energy) => cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + energy(n));
+        var totals = formats.Select(f => new FormatTotal(f.Name, cost.Ace(f), table.Of(f).Published, Sum(n => EnergyTable.Nm7.Of(n, f)), Sum(n => EnergyTable.Nm45.Of(n, f)))).ToList();
+        if (cost.Nodes.Any(n => n.Quantized)) totals.Add(new("as it is", cost.AceAsIs(), false, Sum(EnergyTable.Nm7.AsIs), Sum(EnergyTable.Nm45.AsIs)));
+        var idle = EnergyMeter.IdleWatts();
         var (reading, pictures, seconds) = Measure(graph, threads, parsed.GetValue(options.Watts));
-        var perPicture = reading.Joules / pictures;
-        var flips = Flips(source, graph);
+        var perPicture = (reading.Joules - (idle ?? 0) * seconds) / pictures;
+        var data = parsed.GetValue(options.Data);
+        var flips = Flips(source, graph, data);
+        double Mean(Func<ProductFlips, double> value) => flips.Sum(f => f.Macs * value(f)) / Math.Max(1, flips.Sum(f => f.Macs));
+        var flipsPerProduct = Mean(f => f.Total);
+        var flipShare = flipsPerProduct / ProductFlips.Random(FlipBits);
+        var int8 = cost.Macs * table.Mac(NumberFormat.Int8, NumberFormat.Int8) / 1e3;
         var tco = parsed.GetValue(options.Price) is { } price
-            ? new TotalCost(parsed.GetValue(options.MachinePrice), parsed.GetValue(options.Machines), price, reading.Joules / seconds, pictures / seconds, parsed.GetValue(options.Years)) : null;
+            ? new TotalCost(parsed.GetValue(options.MachinePrice), parsed.GetValue(options.Machines), price, reading.Joules / seconds, pictures / seconds, parsed.GetValue(options.Years),
+                parsed.GetValue(options.Utilisation) / 100, parsed.GetValue(options.Pue))
+            : null;
         var plot = parsed.GetValue(options.Plot);
         if (plot is not null)
         {
-            var image = CostPlots.Layers([.. cost.Nodes.Select(n => (n.Node, table.Of(n, formats[^1]).Total)).Where(n => n.Total > 0)], $"nJ a picture, {formats[^1]}, modelled by {table.Source}");
+            var image = CostPlots.Layers([.. cost.Nodes.Where(n => n.Macs > 0).Select(n => (n.Node, (IReadOnlyList<double>)[.. formats.Select(f => table.Of(n, f).Total)]))], [.. formats.Select(f => f.Name)],
+                $"nJ a picture, modelled: {table.Source}");
             if (plot.EndsWith(".png", StringComparison.OrdinalIgnoreCase)) File.WriteAllBytes(plot, image.ToPng());
             else File.WriteAllText(plot, image.ToSvg());
         }
@@ -65,8 +80,8 @@ internal static class EnergyProfile
             {
                 model = source.Name,
                 totals,
-                measured = new { reading.Joules, reading.Measured, reading.Source, pictures, seconds, joulesPerPicture = perPicture },
-                flips,
+                measured = new { reading.Joules, reading.Measured, reading.Source, pictures, seconds, idleWatts = idle, joulesPerPicture = perPicture },
+                flips = flips.Count == 0 ? null : new { bits = FlipBits, data = data ?? "a random picture", perProduct = flipsPerProduct, random = ProductFlips.Random(FlipBits), int8ProductNanojoules = int8 * flipShare, layers = flips },
                 totalCost = tco,
                 layers = cost.Nodes.Where(n => n.Macs > 0).Select(n => new { n.Node, n.Op, n.Macs, formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total }) }),
                 plot,
@@ -77,20 +92,36 @@ internal static class EnergyProfile
         foreach (var f in formats) layers.AddColumn(new TableColumn($"{f} nJ").RightAligned());
         foreach (var n in cost.Nodes.Where(n => n.Macs > 0)) layers.AddRow([Markup.Escape(n.Node), Budget.Si(n.Macs), .. formats.Select(f => Budget.Si(table.Of(n, f).Total))]);
         AnsiConsole.Write(layers);
-        var summary = new Table().Border(TableBorder.Rounded).AddColumn("format");
-        foreach (var column in (string[])["ACE", "products uJ", "elementwise uJ", "on-chip uJ", "DRAM uJ", "7 nm total uJ", "45 nm total uJ"]) summary.AddColumn(new TableColumn(column).RightAligned());
+        var summary = new Table().Border(TableBorder.Rounded).AddColumn(new TableColumn("format").NoWrap());
+        foreach (var column in (string[])["ACE", "products", "others", "on-chip", "DRAM", "7 nm uJ", "45 nm uJ"]) summary.AddColumn(new TableColumn(column).RightAligned().NoWrap());
         foreach (var t in totals)
         {
-            var e = t.nanojoules7nm;
-            summary.AddRow(t.format + (t.published ? "" : " *"), Budget.Si(t.ace), Micro(e.Products), Micro(e.Elementwise), Micro(e.OnChip), Micro(e.Dram), Micro(e.Total), Micro(t.nanojoules45nm.Total));
+            var e = t.Nanojoules7nm;
+            summary.AddRow(t.Format + (t.Published ? "" : " *"), Budget.Si(t.Ace), Micro(e.Products), Micro(e.Elementwise), Micro(e.OnChip), Micro(e.Dram), Micro(e.Total), Micro(t.Nanojoules45nm.Total));
         }
         AnsiConsole.Write(summary);
-        AnsiConsole.MarkupLineInterpolated($"modelled, not measured: {EnergyTable.Nm7.Source}, {EnergyTable.Nm45.Source}; activations once through 8 KB of SRAM, weights once from DRAM; * scaled from the nearest published format");
-        AnsiConsole.MarkupLineInterpolated($"this machine, fp32, {threads} threads: {perPicture:0.000000} J a picture, {1 / perPicture:0.#} pictures a Joule ({reading.Source})");
-        foreach (var f in flips) AnsiConsole.MarkupLineInterpolated($"{f.Stream}: {f.PerValue:0.00} of 8 bits flip from one {f.Bits}-bit code to the next (two's complement; sign-magnitude {f.SignMagnitude:0.00}); random codes flip 4");
+        AnsiConsole.MarkupLineInterpolated($"microjoules a picture, modelled, not measured: {EnergyTable.Nm7.Source}, {EnergyTable.Nm45.Source}; parts at 7 nm; activations once through 8 KB of SRAM, weights once from DRAM; * scaled from the nearest published format");
+        AnsiConsole.MarkupLineInterpolated($"this machine, fp32, {threads} threads: {perPicture:0.000000} J a picture{(idle is { } w ? $" above {w:0.0} W of the idle machine" : "")}, {1 / perPicture:0.#} pictures a Joule ({reading.Source})");
+        // A network that quantises its operands itself has no 8-bit ones.
+        if (flips.Count > 0)
+        {
+            AnsiConsole.MarkupLineInterpolated($"bit flips of {FlipBits}-bit operands, {(data is null ? "a random picture" : $"pictures of {data}")}: a product flips {Mean(f => f.Activations):0.00} of {FlipBits} bits of the activation, {Mean(f => f.Weights):0.00} of the weight, {Mean(f => f.Accumulator):0.00} of the accumulator and by model {Mean(f => f.Multiplier):0.0} in the multiplier: {flipsPerProduct:0.0}, where random operands flip {ProductFlips.Random(FlipBits):0}. INT8 products then take {int8 * flipShare / 1000:0.###} uJ instead of {int8 / 1000:0.###} (modelled)");
+            AnsiConsole.MarkupLineInterpolated($"in sign-magnitude registers {Mean(f => f.SignMagnitude):0.00} bits flip instead of {Mean(f => f.Activations + f.Weights):0.00}");
+        }
         if (tco is not null)
-            AnsiConsole.MarkupLineInterpolated($"total cost of ownership: {tco.Capital:0.##} for machines and {tco.Electricity:0.##} for electricity over {tco.Years:0.#} years at {tco.Utilisation:P0} load ({tco.EnergyShare:P0} energy): {Budget.Si(tco.PicturesPerPrice)} pictures for each unit of money");
+        {
+            AnsiConsole.MarkupLineInterpolated($"electricity of a million pictures: {tco.ElectricityPerMillion:0.####} at {tco.PricePerKwh} a kWh (PUE {tco.Pue})");
+            AnsiConsole.MarkupLineInterpolated($"total cost of ownership of {tco.Machines} machines: {tco.Capital:0.##} for them and {tco.Electricity:0.##} for electricity over {tco.Years:0.#} years at {tco.Utilisation:P0} load ({tco.EnergyShare:P0} energy): {Budget.Si(tco.PicturesPerPrice)} pictures for each unit of money");
+        }
         if (plot is not null) AnsiConsole.MarkupLineInterpolated($"plot: {plot}");
+    }
+
+    private static void Check(ParseResult parsed, EnergyProfileOptions options)
+    {
+        foreach (var positive in (Option<double>[])[options.Watts, options.Years, options.Pue])
+            if (!(parsed.GetValue(positive) > 0)) throw new BayouException($"{positive.Name} {parsed.GetValue(positive)}: a positive number is needed");
+        if (parsed.GetValue(options.Utilisation) is not (> 0 and <= 100)) throw new BayouException($"--utilisation {parsed.GetValue(options.Utilisation)}: per cent, above 0 and up to 100");
+        if (parsed.GetValue(options.Machines) < 1 || parsed.GetValue(options.MachinePrice) < 0 || parsed.GetValue(options.Price) < 0) throw new BayouException("--machines must be at least 1, --machine-price and --price not negative");
     }
 
     private static string Micro(double nanojoules) => $"{nanojoules / 1000:0.###}";
@@ -114,44 +145,19 @@ internal static class EnergyProfile
         return (meter.Read(), pictures, clock.Elapsed.TotalSeconds);
     }
 
-    private sealed record FlipCount(string Stream, int Bits, double PerValue, double SignMagnitude);
+    private sealed record FormatTotal(string Format, long Ace, bool Published, NodeEnergy Nanojoules7nm, NodeEnergy Nanojoules45nm);
 
-    // How many bits of an 8-bit register flip from one value to the next as weights and activations stream by in memory order.
-    private static List<FlipCount> Flips(ModelSource source, Graph graph)
+    private static IReadOnlyList<ProductFlips> Flips(ModelSource source, Graph graph, string? data)
     {
         using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        long values = 0, twos = 0, signs = 0;
-        foreach (var weight in graph.Weights.Where(w => w.Tensor is TorchSharp.Modules.Parameter && w.Shape.Count >= 2)) Add(weight.Tensor!);
-        var result = new List<FlipCount>();
-        Close("weights");
-        manual_seed(0);
-        var input = randn(graph.Inputs[0].ShapeAt(1));
-        using var module = new GraphModule(graph);
-        module.eval();
-        var inputs = graph.Nodes.Where(n => n.Op is Conv2dOp or LinearOp).Select(n => n.Inputs[0]).ToHashSet();
-        module.Run([input], (value, tensor) =>
+        if (data is null)
         {
-            if (inputs.Contains(value)) Add(tensor);
-        });
-        Close("activations of a random picture");
-        return result;
-
-        void Add(Tensor t)
-        {
-            var floats = TensorMemory.ToArray<float>(t);
-            var max = floats.Max(MathF.Abs);
-            if (max == 0) return;
-            var codes = floats.Select(v => (int)MathF.Round(v / max * 127)).ToArray();
-            twos += BitToggles.Count(codes, 8, RegisterCode.TwosComplement);
-            signs += BitToggles.Count(codes, 8, RegisterCode.SignMagnitude);
-            values += codes.Length - 1;
+            manual_seed(0);
+            return ProductFlips.Of(graph, randn(graph.Inputs[0].ShapeAt(1)), FlipBits);
         }
-
-        void Close(string name)
-        {
-            if (values > 0) result.Add(new(name, 8, (double)twos / values, (double)signs / values));
-            (values, twos, signs) = (0, 0, 0);
-        }
+        var part = DataSplits.Open(data, new SplitOptions()).Parts.Select(p => p.Data).Last(d => d.Count > 0);
+        var loader = new ImageLoader(new Subset(part, Enumerable.Range(0, Math.Min(FlipPictures, part.Count))), FlipPictures, new LoaderOptions { Preprocessing = source.Preprocessing });
+        using var batch = new LoaderSource(loader).Epoch(0, 0, default).First();
+        return ProductFlips.Of(graph, batch.Images, FlipBits);
     }
 }

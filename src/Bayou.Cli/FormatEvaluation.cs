@@ -29,7 +29,7 @@ internal static class FormatEvaluation
 
     private sealed record Row(string Format, double Top1, double Loss, long Ace);
 
-    private sealed record LayerRow(string Layer, double Loss, double LossAdded, long Ace);
+    private sealed record LayerRow(string Layer, double Loss, double LossAdded, double Top1Added, long AceSaved);
 
     public static void Run(ModelSource model, string formats, DataSplits splits, IReadOnlyList<IImageDataset> parts, bool perLayer, string? plot, bool json, CancellationToken cancel)
     {
@@ -58,7 +58,7 @@ internal static class FormatEvaluation
                 {
                     progress.Status((double)sensitivity.Count / network.Layers.Count, layer.Name);
                     var alone = Measure(layer.Name, network.With(n => ReferenceEquals(n, layer) ? wanted[^1].Formats : null), few);
-                    sensitivity.Add(new(layer.Name, alone.Loss, alone.Loss - float32.Loss, alone.Ace));
+                    sensitivity.Add(new(layer.Name, alone.Loss, alone.Loss - float32.Loss, alone.Top1 - float32.Top1, float32.Ace - alone.Ace));
                 }
             }
             return (results, sensitivity);
@@ -67,7 +67,7 @@ internal static class FormatEvaluation
         if (layers.Count > 0)
         {
             file = plot ?? "format-sensitivity.svg";
-            var image = CostPlots.Layers([.. layers.Select(l => (l.Layer, l.LossAdded))], $"loss added by {wanted[^1].Name} in this layer alone");
+            var image = CostPlots.Layers([.. layers.Select(l => (l.Layer, (IReadOnlyList<double>)[l.LossAdded]))], [wanted[^1].Name], $"loss added by {wanted[^1].Name} in this layer alone");
             if (file.EndsWith(".png", StringComparison.OrdinalIgnoreCase)) File.WriteAllBytes(file, image.ToPng());
             else File.WriteAllText(file, image.ToSvg());
         }
@@ -82,8 +82,9 @@ internal static class FormatEvaluation
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"[bold]{model.Name}[/] on {parts.Sum(p => p.Count)} pictures; products in the format, sums in float32; weights scaled by channel, activations by tensor from {CalibrationPictures} pictures");
         if (layers.Count == 0) return;
-        var perLayerTable = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn(new TableColumn("loss added").RightAligned());
-        foreach (var l in layers.OrderByDescending(l => l.LossAdded)) perLayerTable.AddRow(Markup.Escape(l.Layer), $"{l.LossAdded:+0.0000;-0.0000}");
+        var perLayerTable = new Table().Border(TableBorder.Rounded).AddColumn("layer");
+        foreach (var column in (string[])["loss added", "top-1 points", "ACE saved"]) perLayerTable.AddColumn(new TableColumn(column).RightAligned());
+        foreach (var l in layers.OrderByDescending(l => l.LossAdded)) perLayerTable.AddRow(Markup.Escape(l.Layer), $"{l.LossAdded:+0.0000;-0.0000}", $"{100 * l.Top1Added:+0.0;-0.0;0}", $"{(double)l.AceSaved / rows[0].Ace:P1}");
         AnsiConsole.Write(perLayerTable);
         AnsiConsole.MarkupLineInterpolated($"{wanted[^1].Name} in one layer at a time, {Math.Min(SensitivityPictures, parts[0].Count)} pictures; plot: {file}");
 

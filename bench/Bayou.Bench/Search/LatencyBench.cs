@@ -29,7 +29,7 @@ public sealed class LatencyBench : IBenchmark
             var target = LatencyTarget.Of(table, table.Devices[^1], Samples, context.Seed);
             var all = Enumerable.Range(0, table.Space.Count).ToArray();
             var slowest = 0.0;
-            foreach (var name in LatencyMethods.Names.Where(_ => context.Wants("predict_all")))
+            foreach (var name in LatencyMethods.Names.Where(n => n != "maple-edge" && context.Wants("predict_all")))
             {
                 // Predicting takes the same time whatever was trained: few steps do.
                 var method = name.StartsWith("maple", StringComparison.Ordinal) ? new MapleMethod(table, sources, new MapleOptions { Steps = 2, WeightBySimilarity = name == "maple-x" }) : LatencyMethods.Create(name, table, sources, network);

@@ -61,7 +61,7 @@ internal static class LatencyCommand
             var (complete, hardware) = ConsoleProgress.Run(progress =>
             {
                 progress.Stage("hardware");
-                if (store.Facts.Get<HardwareDescriptor>("hardware") is null) store.Facts.Put("hardware", HardwareDescriptor.Measure());
+                if (store.Facts.Get<HardwareDescriptor>("hardware") is null) store.Facts.Put("hardware", HardwareDescriptor.Measure(n, options.Batch));
                 progress.Stage("cells");
                 return (LatencyCollector.Collect(store, options, (done, all) => progress.Status((double)done / all, $"{done} of {all}"), cancel), store.Facts.Get<HardwareDescriptor>("hardware")!);
             });
@@ -88,9 +88,10 @@ internal static class LatencyCommand
             Examples:
               bayou latency train --method help --episodes 400 --layer-size 32 --out help.safetensors
               bayou latency train --method maple --target gold_6226 --samples 10 --out maple.safetensors
+              bayou latency train --method maple-edge --sources runs/board1,runs/board2 --target runs/board3 --out edge.safetensors
             """);
-        var method = new Option<string>("--method") { Description = "help or maple", DefaultValueFactory = _ => "help" };
-        method.AcceptOnlyFromAmong("help", "maple", "maple-x");
+        var method = new Option<string>("--method") { Description = "help, maple, maple-x or maple-edge", DefaultValueFactory = _ => "help" };
+        method.AcceptOnlyFromAmong("help", "maple", "maple-x", "maple-edge");
         var output = new Option<string>("--out") { Description = "file to write", Required = true };
         var episodes = new Option<int>("--episodes") { Description = "HELP: episodes; 2000 as published", DefaultValueFactory = _ => 2000 };
         var size = new Option<int>("--layer-size") { Description = "HELP: width of the layers", DefaultValueFactory = _ => 100 };
@@ -102,7 +103,8 @@ internal static class LatencyCommand
         {
             Common.UseThreads(parsed.GetValue(threads));
             var table = Open(parsed, space);
-            var sources = Sources(parsed, table, devices, parsed.GetValue(target));
+            var (fleet, sources) = Fleet(parsed, table, devices, parsed.GetValue(target));
+            table = fleet.Table;
             var clock = Stopwatch.StartNew();
             var path = parsed.GetValue(output)!;
             var loss = double.NaN;
@@ -122,7 +124,7 @@ internal static class LatencyCommand
             }
             else
             {
-                var method1 = (MapleMethod)LatencyMethods.Create(parsed.GetValue(method)!, table, sources);
+                var method1 = (MapleMethod)LatencyMethods.Create(parsed.GetValue(method)!, table, sources, hardware: fleet.Hardware);
                 using var predictor = method1.AdaptModel(TargetOf(parsed.GetValue(target) ?? throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`"), table, parsed.GetValue(samples), parsed.GetValue(seed)), parsed.GetValue(seed));
                 predictor.Save(path, parsed.GetValue(method)!);
             }
@@ -182,7 +184,8 @@ internal static class LatencyCommand
         if (weights is not null && method.StartsWith("maple", StringComparison.Ordinal)) return MaplePredictor.Load(weights, table.Space);
         if (target is null) throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`");
         using var help = weights is null ? null : HelpNetwork.Load(weights);
-        return LatencyMethods.Create(method, table, Sources(parsed, table, devices, target), help).Adapt(TargetOf(target, table, samples, seed), seed);
+        var (fleet, sources) = Fleet(parsed, table, devices, target);
+        return LatencyMethods.Create(method, fleet.Table, sources, help, fleet.Hardware).Adapt(TargetOf(target, table, samples, seed), seed);
     }
 
     // The search that latency prediction is for: accuracies are the benchmark's, latencies are predicted.
@@ -225,7 +228,7 @@ internal static class LatencyCommand
         return option;
     }
 
-    public static Option<string?> Devices() => new("--sources") { Description = "devices to learn from, comma-separated; default HELP's meta-training devices" };
+    public static Option<string?> Devices() => new("--sources") { Description = "devices to learn from, comma-separated: of the table, or run folders of `bayou latency collect`; default HELP's meta-training devices" };
 
     public static Option<string?> Target() => new("--target") { Description = "run folder of `bayou latency collect`, or a device of the table" };
 
@@ -234,22 +237,20 @@ internal static class LatencyCommand
     public static LatencyTable Open(ParseResult parsed, Option<string> space) =>
         parsed.GetValue(Table) is { } folder ? LatencyTable.Read(folder) : LatencyTable.OfSamples(parsed.GetValue(space)!);
 
-    public static string[] Sources(ParseResult parsed, LatencyTable table, Option<string?> option, string? device)
+    /// <summary>Source devices: those of --sources or HELP's, without those of the target's kind; run folders among them join the table.</summary>
+    public static (LatencyFleet Fleet, string[] Sources) Fleet(ParseResult parsed, LatencyTable table, Option<string?> option, string? device)
     {
         var given = parsed.GetValue(option)?.Split(',') ?? [.. table.MetaTrain];
+        var fleet = LatencyFleet.Join(table, given);
         var sources = given.Where(s => device is null || LatencyTable.Kind(s) != LatencyTable.Kind(device)).ToArray();
-        foreach (var s in sources) _ = table[s];
-        return sources.Length > 0 ? sources : throw new BayouException($"no source devices are left for {device}");
+        return sources.Length > 0 ? (fleet, sources) : throw new BayouException($"no source devices are left for {device}");
     }
 
-    private static LatencyTarget TargetOf(string target, LatencyTable table, int samples, int seed) =>
-        table.Devices.Contains(target) ? LatencyTarget.Of(table, target, samples, seed) : LatencyEvaluation.Target(table.Space, Collected(target), samples, seed);
-
-    public static IReadOnlyList<CollectedLatency> Collected(string folder)
+    private static LatencyTarget TargetOf(string target, LatencyTable table, int samples, int seed)
     {
-        if (!File.Exists(Path.Combine(folder, "run.db"))) throw new BayouException($"'{folder}' is neither a device of the table nor a run folder of `bayou latency collect`");
-        using var store = RunStore.Open(folder);
-        return LatencyCollector.Read(store).Measured;
+        if (table.Devices.Contains(target)) return LatencyTarget.Of(table, target, samples, seed);
+        var machine = CollectedMachine.Read(target);
+        return LatencyEvaluation.Target(table.Space, machine.Measured, samples, seed, machine.Hardware, target);
     }
 
     private static int Number(LatencySpace space, string text)

@@ -18,6 +18,7 @@ internal static class LatencyEval
               bayou latency eval --space fbnet --methods additive,transfer,maple --samples 10
               bayou latency eval --devices gold_6226,eyeriss --weights NASBench201_help.pt
               bayou latency eval --target runs/here --samples 10
+              bayou latency eval --target runs/board3 --sources runs/board1,runs/board2 --methods transfer,maple-edge
             """);
         var methods = new Option<string?>("--methods") { Description = "comma-separated; default all that need no further file" };
         var test = new Option<string?>("--devices") { Description = "devices to predict; default HELP's test devices; 'all': each device of the table in turn, trained on devices of other kinds" };
@@ -31,7 +32,7 @@ internal static class LatencyEval
             Common.UseThreads(parsed.GetValue(threads));
             var table = LatencyCommand.Open(parsed, space);
             using var help = parsed.GetValue(weights) is { } path ? HelpNetwork.Load(path) : null;
-            var names = parsed.GetValue(methods)?.Split(',') ?? [.. LatencyMethods.Names.Where(m => (m != "help" || help is not null) && (m != "macs" || table.Space.Macs(0) is not null))];
+            var names = parsed.GetValue(methods)?.Split(',') ?? [.. LatencyMethods.Names.Where(m => (m != "help" || help is not null) && m != "maple-edge" && (m != "macs" || table.Space.Macs(0) is not null))];
             var counts = parsed.GetValue(samples)!.Split(',').Select(k => int.TryParse(k, out var n) && n > 0 ? n : throw new BayouException($"--samples {k}: a positive number is needed")).ToArray();
             var folder = parsed.GetValue(target);
             var wanted = folder is not null ? [folder] : parsed.GetValue(test) is { } list ? list == "all" ? table.Devices.ToArray() : list.Split(',') : [.. table.MetaTest];
@@ -41,8 +42,9 @@ internal static class LatencyEval
                 foreach (var device in wanted)
                 {
                     progress.Stage(device);
-                    var sources = LatencyCommand.Sources(parsed, table, sourcesOption, device);
-                    foreach (var method in names.Select(n => LatencyMethods.Create(n, table, sources, help)))
+                    var (fleet, sources) = LatencyCommand.Fleet(parsed, table, sourcesOption, device);
+                    var machine = folder is null ? null : CollectedMachine.Read(folder);
+                    foreach (var method in names.Select(n => LatencyMethods.Create(n, fleet.Table, sources, help, fleet.Hardware)))
                     {
                         foreach (var k in counts)
                         {
@@ -50,8 +52,8 @@ internal static class LatencyEval
                             {
                                 cancel.ThrowIfCancellationRequested();
                                 progress.Status(0, $"{method.Name}, {k} samples");
-                                done.Add(folder is null ? LatencyEvaluation.Run(table, method, device, k, parsed.GetValue(seed) + s)
-                                    : LatencyEvaluation.RunCollected(table, method, LatencyCommand.Collected(folder), k, parsed.GetValue(seed) + s));
+                                done.Add(machine is null ? LatencyEvaluation.Run(fleet.Table, method, device, k, parsed.GetValue(seed) + s)
+                                    : LatencyEvaluation.RunCollected(fleet.Table, method, machine.Measured, k, parsed.GetValue(seed) + s, machine.Hardware, device));
                             }
                         }
                     }
@@ -97,7 +99,7 @@ internal static class LatencyEval
                 AnsiConsole.MarkupLineInterpolated($"HELP as published, 10 samples on the same pools: Spearman {published:0.000}");
         }
         AnsiConsole.MarkupLineInterpolated($"per cent of the predictions within 1, 5, 10 % of the truth; mean of {rows.Max(r => r.seeds)} draws; samples + measurements that describe the device");
-        if (rows.Any(r => r.method.StartsWith("maple", StringComparison.Ordinal)))
+        if (rows.Any(r => r.method is "maple" or "maple-x"))
             AnsiConsole.MarkupLineInterpolated($"MAPLE's descriptor is the latency of {table.Space.Probes.Count} probe networks: devices of published lists come without counters");
     }
 }

@@ -18,7 +18,9 @@ internal static class ProfileCommand
               bayou profile convnext_tiny
               bayou profile convnext_ladder_k7 --size 32 --classes 10 --layers
               bayou profile convnext_tiny --no-latency --json
+              bayou profile pokebnn_1.0x --no-latency
               bayou profile nasbench201:333132 --energy --formats bf16,e4m3,int8 --price 0.30 --plot energy.svg
+              bayou profile convnext_tiny --weights w.safetensors --energy --data photos/ --price 0.30 --machines 20
             """);
         var model = new ModelArguments();
         var layers = new Option<bool>("--layers") { Description = "show every layer, not only those with MACs" };
@@ -77,6 +79,7 @@ internal static class ProfileCommand
                 macs = total.Macs,
                 aceFp32 = total.Ace(NumberFormat.Fp32),
                 aceInt8 = total.Ace(NumberFormat.Int8),
+                aceAsIs = total.AceAsIs(),
                 bytesMovedFp32 = total.BytesMoved(NumberFormat.Fp32),
                 latencyP50Ms = latency?.P50,
                 threads,
@@ -84,22 +87,24 @@ internal static class ProfileCommand
                 shippedMacs = shipped.Macs,
                 nonZeroParams = sparse.NonZeroWeights,
                 nonZeroMacs = sparse.NonZeroMacs,
-                layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
+                layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, n.ABits, n.BBits, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
             });
             return;
         }
         var table = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn("op");
-        foreach (var column in (string[])["parameters", "MACs", "% MACs", "latency ms"]) table.AddColumn(new TableColumn(column).RightAligned());
+        var quantized = shipped.Nodes.Any(n => n.Quantized);
+        foreach (var column in (string[])["parameters", "MACs", "% MACs", .. quantized ? ["bits"] : Array.Empty<string>(), "latency ms"]) table.AddColumn(new TableColumn(column).RightAligned());
         foreach (var n in shipped.Nodes.Where(n => all || n.Macs > 0))
         {
-            table.AddRow(Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / shipped.Macs:0.0}",
-                perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : "");
+            table.AddRow([Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / shipped.Macs:0.0}",
+                .. quantized ? [n.Macs == 0 ? "" : $"{n.BBits} x {n.ABits}"] : Array.Empty<string>(), perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : ""]);
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"[bold]{source.Name}[/] at {source.Preprocessing.Channels} x {source.Preprocessing.Size} x {source.Preprocessing.Size}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
         if (source.Network is IMergeable) AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
         if (sparse.Density < 0.99) AnsiConsole.MarkupLineInterpolated($"sparse: {sparse.NonZeroWeights:N0} of {sparse.Weights:N0} weights are not zero ({sparse.Density:P1}), {sparse.NonZeroMacs:N0} MACs with them");
         AnsiConsole.MarkupLineInterpolated($"ACE {Budget.Si(total.Ace(NumberFormat.Fp32))} in fp32, {Budget.Si(total.Ace(NumberFormat.Bf16))} in bf16, {Budget.Si(total.Ace(NumberFormat.Int8))} in int8; {Budget.Si(total.BytesMoved(NumberFormat.Fp32))}B moved if nothing is fused");
+        if (quantized) AnsiConsole.MarkupLineInterpolated($"quantised as it is: {Budget.Si(total.AceAsIs())} ACE, {(double)total.Ace(NumberFormat.Fp32) / total.AceAsIs():0} times less than in fp32; {Budget.Si(total.Nodes.Where(n => n is { ABits: 1, BBits: 1 }).Sum(n => n.Macs))} MACs are binary");
         if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads; layers of a fused kernel are listed under one of them");
     }
 }

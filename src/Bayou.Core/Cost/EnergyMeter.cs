@@ -62,6 +62,18 @@ public sealed class EnergyMeter
         return new(watts * busy, false, string.Create(CultureInfo.InvariantCulture, $"modelled, not measured: {watts:0.#} W x processor time / {Environment.ProcessorCount} cores ({WhyModelled})"));
     }
 
+    /// <summary>Power of this machine while the process sleeps, watts, by its instruments; null where energy is modelled.</summary>
+    /// <param name="seconds">How long to look.</param>
+    /// <param name="folder">The powercap folder.</param>
+    public static double? IdleWatts(double seconds = 1, string folder = DefaultFolder)
+    {
+        var meter = Start(folder: folder);
+        if (meter.WhyModelled.Length > 0) return null;
+        var clock = Stopwatch.StartNew();
+        Thread.Sleep(TimeSpan.FromSeconds(seconds));
+        return meter.Read().Joules / clock.Elapsed.TotalSeconds;
+    }
+
     private static TimeSpan ProcessorTime
     {
         get

@@ -66,11 +66,18 @@ public sealed class EnergyTable
     }
 
     /// <summary>Energy of a node, nanojoules: arithmetic; elementwise work at one bf16-sized operation each; weights from DRAM once and activations from on-chip memory.</summary>
-    public NodeEnergy Of(NodeCost node, NumberFormat format) => new(
-        node.Macs * Mac(format, format) / 1e3,
+    public NodeEnergy Of(NodeCost node, NumberFormat format) => Of(node, format, format);
+
+    /// <summary>As <see cref="Of(NodeCost, NumberFormat)"/> with the operands as they are: whole numbers of the bits they are quantised to, float32 where they are not.</summary>
+    public NodeEnergy AsIs(NodeCost node) => Of(node, Operand(node.ABits), Operand(node.BBits));
+
+    private NodeEnergy Of(NodeCost node, NumberFormat activations, NumberFormat weights) => new(
+        node.Macs * Mac(activations, weights) / 1e3,
         node.Elementwise * (Of(NumberFormat.Bf16).Add + Of(NumberFormat.Bf16).Multiply) / 1e3,
-        (node.ElementsRead + node.ElementsWritten - node.Parameters) * (double)format.Bits * SramPerBit / 1e3,
-        node.Parameters * (double)format.Bits * DramPerBit / 1e3);
+        (node.ElementsRead + node.ElementsWritten - node.Parameters) * (double)activations.Bits * SramPerBit / 1e3,
+        node.Parameters * (double)weights.Bits * DramPerBit / 1e3);
+
+    private static NumberFormat Operand(int bits) => bits == 32 ? NumberFormat.Fp32 : NumberFormat.Parse($"int{bits}");
 }
 
 /// <summary>Modelled energy, nanojoules.</summary>
@@ -107,6 +114,9 @@ public sealed record TotalCost(double MachinePrice, int Machines, double PricePe
 
     /// <summary>Price of the electricity over the fleet's life.</summary>
     public double Electricity => Watts / 1000 * BusySeconds / 3600 * Pue * PricePerKwh * Machines;
+
+    /// <summary>Price of the electricity of a million pictures.</summary>
+    public double ElectricityPerMillion => 1e6 / PicturesPerSecond * Watts / 3.6e6 * Pue * PricePerKwh;
 
     /// <summary>Both.</summary>
     public double Total => Capital + Electricity;

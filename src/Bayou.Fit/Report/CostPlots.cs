@@ -7,24 +7,34 @@ namespace Bayou.Fit;
 /// <summary>Plots of costs: bars for layers, predictions against measurements.</summary>
 public static class CostPlots
 {
-    /// <summary>One horizontal bar for each layer, first on top. More than forty layers are thinned to the forty largest.</summary>
-    /// <param name="bars">Layers and their values.</param>
+    private const int MostLayers = 40;
+
+    /// <summary>Horizontal bars for each layer, one for each series, first layer on top. Of more than forty layers the forty with the largest values are shown.</summary>
+    /// <param name="layers">Layers and their values, one for each series.</param>
+    /// <param name="series">Names of the series; with one there is no legend.</param>
     /// <param name="label">What the values are, with their unit.</param>
     /// <param name="width">Width in pixels.</param>
     /// <exception cref="BayouException">There are no finite values.</exception>
-    public static PlotImage Layers(IReadOnlyList<(string Layer, double Value)> bars, string label, int width = 860)
+    public static PlotImage Layers(IReadOnlyList<(string Layer, IReadOnlyList<double> Values)> layers, IReadOnlyList<string> series, string label, int width = 860)
     {
-        var finite = bars.Where(b => double.IsFinite(b.Value)).ToList();
+        var finite = layers.Where(b => b.Values.All(double.IsFinite)).ToList();
         if (finite.Count == 0) throw new BayouException($"The plot of {label} has nothing to show: no layer has a value.");
-        var least = finite.OrderByDescending(b => Math.Abs(b.Value)).Take(40).Min(b => Math.Abs(b.Value));
-        var shown = finite.Where(b => Math.Abs(b.Value) >= least).Take(40).ToList();
-        var plot = PlotStyle.NewPlot(label, "");
-        var drawn = plot.Add.Bars(shown.Select((b, i) => new Bar { Position = -i, Value = b.Value, FillColor = PlotStyle.Blue, LineWidth = 0, Size = 0.7 }).ToArray());
-        drawn.Horizontal = true;
+        var shown = finite.Index().OrderByDescending(b => b.Item.Values.Max(Math.Abs)).Take(MostLayers).OrderBy(b => b.Index).Select(b => b.Item).ToList();
+        var plot = PlotStyle.NewPlot(shown.Count < finite.Count ? $"{label}; the {shown.Count} largest of {finite.Count} layers" : label, "");
+        var thick = 0.8 / series.Count;
+        for (var s = 0; s < series.Count; s++)
+        {
+            var colour = PlotStyle.Lines[s % PlotStyle.Lines.Count];
+            var drawn = plot.Add.Bars(shown.Select((b, i) => new Bar { Position = -i + 0.4 - thick * (s + 0.5), Value = b.Values[s], FillColor = colour, LineWidth = 0, Size = thick }).ToArray());
+            drawn.Horizontal = true;
+            if (series.Count > 1) drawn.LegendText = series[s];
+        }
         plot.Axes.Left.TickGenerator = new NumericManual([.. shown.Select((_, i) => (double)-i)], [.. shown.Select(b => b.Layer)]);
         plot.Axes.Left.TickLabelStyle.FontSize = 10;
         plot.Axes.AutoScale();
-        return new PlotImage(plot, width, 90 + 16 * shown.Count, $"{label} of {shown.Count} layers.", [(PlotStyle.Blue, LinePattern.Solid)]);
+        plot.Axes.SetLimitsY(-shown.Count + 0.4, 0.6);
+        if (series.Count > 1) PlotStyle.AddLegend(plot);
+        return new PlotImage(plot, width, 90 + shown.Count * Math.Max(16, 8 * series.Count), $"{label} of {shown.Count} layers.", [.. PlotStyle.Lines.Select(c => (c, LinePattern.Solid))]);
     }
 
     /// <summary>Predicted over measured values: what lies on the diagonal is right.</summary>

@@ -7,7 +7,9 @@ namespace Bayou.Search;
 /// <param name="Samples">Measured networks: number in the space and milliseconds.</param>
 /// <param name="References">Milliseconds of the space's reference networks (HELP), or null.</param>
 /// <param name="Probes">Milliseconds of the space's probe networks (MAPLE), or null.</param>
-public sealed record LatencyTarget(string Name, IReadOnlyList<(int Architecture, double Ms)> Samples, IReadOnlyList<double>? References, IReadOnlyList<double>? Probes)
+/// <param name="Hardware">What describes its hardware (MAPLE-Edge), or null.</param>
+public sealed record LatencyTarget(
+    string Name, IReadOnlyList<(int Architecture, double Ms)> Samples, IReadOnlyList<double>? References, IReadOnlyList<double>? Probes, HardwareDescriptor? Hardware = null)
 {
     /// <summary>A device of a table, as if only some of its latencies had been measured: k networks drawn from its training pool, the references and the probes.</summary>
     public static LatencyTarget Of(LatencyTable table, string device, int samples, int seed)

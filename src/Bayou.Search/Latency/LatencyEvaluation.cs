@@ -30,9 +30,10 @@ public static class LatencyEvaluation
     }
 
     /// <summary>Evaluates one method on a machine whose latencies were collected: k of the drawn networks are samples, all the others are the test.</summary>
-    public static LatencyScore RunCollected(LatencyTable table, ILatencyMethod method, IReadOnlyList<CollectedLatency> collected, int samples, int seed)
+    public static LatencyScore RunCollected(
+        LatencyTable table, ILatencyMethod method, IReadOnlyList<CollectedLatency> collected, int samples, int seed, HardwareDescriptor? hardware = null, string name = "this machine")
     {
-        var target = Target(table.Space, collected, samples, seed);
+        var target = Target(table.Space, collected, samples, seed, hardware, name);
         var clock = Stopwatch.StartNew();
         using var predictor = method.Adapt(target, seed);
         var seconds = clock.Elapsed.TotalSeconds;
@@ -43,14 +44,14 @@ public static class LatencyEvaluation
 
     /// <summary>A collected machine as a target: k of its drawn networks are the samples.</summary>
     /// <exception cref="BayouException">Too few networks were collected.</exception>
-    public static LatencyTarget Target(LatencySpace space, IReadOnlyList<CollectedLatency> collected, int samples, int seed)
+    public static LatencyTarget Target(LatencySpace space, IReadOnlyList<CollectedLatency> collected, int samples, int seed, HardwareDescriptor? hardware = null, string name = "this machine")
     {
         var known = collected.ToDictionary(c => c.Architecture, c => c.Ms);
         var described = space.References.Concat(space.Probes).ToHashSet();
         var drawn = collected.Where(c => !described.Contains(c.Architecture)).Select(c => (c.Architecture, c.Ms)).ToArray();
         if (samples < 1 || drawn.Length <= samples) throw new BayouException($"{drawn.Length} networks were collected beside references and probes: too few for {samples} samples");
         new Random(seed).Shuffle(drawn);
-        return new("this machine", drawn[..samples], Of(space.References), Of(space.Probes));
+        return new(name, drawn[..samples], Of(space.References), Of(space.Probes), hardware);
 
         double[]? Of(IReadOnlyList<int> networks) => networks.All(known.ContainsKey) ? [.. networks.Select(a => known[a])] : null;
     }

@@ -6,15 +6,17 @@ namespace Bayou.Search;
 public static class LatencyMethods
 {
     /// <summary>Names in the order of tables.</summary>
-    public static IReadOnlyList<string> Names { get; } = ["macs", "additive", "prior", "transfer", "maple", "maple-x", "help"];
+    public static IReadOnlyList<string> Names { get; } = ["macs", "additive", "prior", "transfer", "maple", "maple-x", "maple-edge", "help"];
 
     /// <summary>Makes a method.</summary>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="table">Measured latencies.</param>
     /// <param name="sources">Devices to learn from.</param>
     /// <param name="help">HELP's network; needed for "help".</param>
-    /// <exception cref="BayouException">Unknown name, or HELP without a network.</exception>
-    public static ILatencyMethod Create(string name, LatencyTable table, IReadOnlyList<string> sources, HelpNetwork? help = null) => name switch
+    /// <param name="hardware">Descriptors of collected machines; needed for "maple-edge".</param>
+    /// <exception cref="BayouException">Unknown name, HELP without a network, or MAPLE-Edge with sources whose hardware is not described.</exception>
+    public static ILatencyMethod Create(
+        string name, LatencyTable table, IReadOnlyList<string> sources, HelpNetwork? help = null, IReadOnlyDictionary<string, HardwareDescriptor>? hardware = null) => name switch
     {
         "macs" => new MacsMethod(table.Space),
         "additive" => new AdditiveMethod(table.Space),
@@ -23,6 +25,8 @@ public static class LatencyMethods
         "maple" => new MapleMethod(table, sources),
         "maple-blind" => new MapleMethod(table, sources, useDescriptor: false),
         "maple-x" => new MapleMethod(table, sources, new MapleOptions { WeightBySimilarity = true, VirtualTolerance = 0.03 }),
+        "maple-edge" => new MapleMethod(table, sources, hardware: hardware is not null && sources.All(hardware.ContainsKey) ? hardware
+            : throw new BayouException("maple-edge reads descriptors of the hardware: --sources must name run folders of `bayou latency collect`, at least two")),
         "help" => new HelpMethod(table, sources, help ?? throw new BayouException("HELP needs weights: --weights FILE (published or from `bayou latency train`)")),
         _ => throw new BayouException($"there is no latency method '{name}': {string.Join(", ", Names)}, maple-blind (MAPLE without a descriptor)"),
     };

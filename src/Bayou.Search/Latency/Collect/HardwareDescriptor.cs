@@ -14,8 +14,13 @@ namespace Bayou.Search;
 /// <param name="Values">ln(1 + count / ms) of counters; milliseconds, nanoseconds, GB/s or GFLOP/s of probes, as named.</param>
 public sealed record HardwareDescriptor(string Source, string Reason, string[] Names, double[] Values)
 {
-    /// <summary>Describes this machine with one thread: operators of NAS-Bench-201 at its three stages through ONNX Runtime, with counters where possible.</summary>
-    public static HardwareDescriptor Measure()
+    /// <summary>The numbers as MAPLE-Edge reads them: counters are logarithms already, of micro-benchmarks the logarithm is taken.</summary>
+    public double[] Logarithms => Source == "counters" ? Values : [.. Values.Select(v => Math.Log(v))];
+
+    /// <summary>Describes this machine: operators of NAS-Bench-201 at its three stages through ONNX Runtime, with counters where possible.</summary>
+    /// <param name="threads">Threads of a run; counters see the calling one.</param>
+    /// <param name="batch">Pictures at a time.</param>
+    public static HardwareDescriptor Measure(int threads = 1, int batch = 1)
     {
         using var counters = PerfCounters.TryOpen(out var reason);
         var operators = OperatorNames().ToArray();
@@ -23,11 +28,11 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
         var events = new List<IReadOnlyList<double>>();
         for (var i = 0; i < operators.Length; i++)
         {
-            using var runner = Deploy(operators[i].Operator, operators[i].Channels, operators[i].Side);
-            latency[i] = runner.MeasureLatency(new LatencyOptions { MinSeconds = 0.05, MinRuns = 50, WarmUpSeconds = 0.01 }).P50;
+            using var runner = Deploy(operators[i].Operator, operators[i].Channels, operators[i].Side, threads);
+            latency[i] = runner.MeasureLatency(new LatencyOptions { Batch = batch, MinSeconds = 0.05, MinRuns = 50, WarmUpSeconds = 0.01 }).P50;
             if (counters is null) continue;
             const int runs = 20;
-            events.Add([.. counters.Count(() => RunOften(runner, operators[i].Channels, operators[i].Side, runs)).Select(c => c / runs)]);
+            events.Add([.. counters.Count(() => RunOften(runner, batch, operators[i].Channels, operators[i].Side, runs)).Select(c => c / runs)]);
         }
         if (counters is not null)
             return new("counters", "", [.. operators.SelectMany(o => counters.Names.Select(e => $"{o.Name}: {e}"))], MapleWeights.Descriptor(events, latency));
@@ -40,7 +45,7 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
         from name in new[] { "conv3x3", "conv1x1", "avgpool3x3", "sum", "zero" }
         select ($"{name} {stage.Channels}x{stage.Side}x{stage.Side}", name, stage.Channels, stage.Side);
 
-    private static OnnxRunner Deploy(string name, int channels, int side)
+    private static OnnxRunner Deploy(string name, int channels, int side, int threads)
     {
         using var scope = NewDisposeScope();
         Layer layer = name switch
@@ -51,13 +56,13 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
             "zero" => new NasBench201Zero(),
             _ => new TwiceSum(),
         };
-        using (layer) return new OnnxRunner(OnnxWriter.ToBytes(GraphPasses.Simplify(Capture.Trace(layer, 1, channels, side, side))), new OnnxRunnerOptions { Threads = 1 });
+        using (layer) return new OnnxRunner(OnnxWriter.ToBytes(GraphPasses.Simplify(Capture.Trace(layer, 1, channels, side, side))), new OnnxRunnerOptions { Threads = threads });
     }
 
-    private static void RunOften(OnnxRunner runner, int channels, int side, int times)
+    private static void RunOften(OnnxRunner runner, int batch, int channels, int side, int times)
     {
-        var input = new float[channels * side * side];
-        for (var i = 0; i < times; i++) runner.Run(input, [1, channels, side, side]);
+        var input = new float[batch * channels * side * side];
+        for (var i = 0; i < times; i++) runner.Run(input, [batch, channels, side, side]);
     }
 
     // What a machine can do, without counters: copying, waiting for memory at sizes that the caches hold, arithmetic.

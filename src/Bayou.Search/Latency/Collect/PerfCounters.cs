@@ -41,7 +41,7 @@ public sealed partial class PerfCounters : IDisposable
             else reason = error;
         }
         if (counters.open.Count == Events.Length) return counters;
-        reason = $"perf_event_open: {reason} ({counters.open.Count} of {Events.Length} events; containers often forbid it, else see /proc/sys/kernel/perf_event_paranoid)";
+        reason = $"perf_event_open: {reason} ({counters.open.Count} of {Events.Length} events; where it is forbidden, /proc/sys/kernel/perf_event_paranoid says so)";
         counters.Dispose();
         return null;
     }
@@ -74,7 +74,8 @@ public sealed partial class PerfCounters : IDisposable
         *(ulong*)(attribute + 40) = 1 | (1 << 5) | (1 << 6);        // disabled, exclude_kernel, exclude_hv
         var number = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? SyscallX64 : SyscallArm64;
         var file = (int)Syscall(number, (nint)attribute, 0, -1, -1, 0);
-        error = file >= 0 ? "" : Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError());
+        const int noSuchEntry = 2;
+        error = file >= 0 ? "" : Marshal.GetLastPInvokeError() is var code && code == noSuchEntry ? "the processor shows no such event, as in most virtual machines" : Marshal.GetPInvokeErrorMessage(code);
         return file;
     }
 

@@ -54,7 +54,7 @@ public sealed class PriorMethod(LatencyTable table, IReadOnlyList<string> source
     /// <inheritdoc/>
     public ILatencyPredictor Adapt(LatencyTarget target, int seed)
     {
-        double Prior(int a) => Math.Exp(columns.Average(c => Math.Log(c[a])));
+        double Prior(int a) => Math.Exp(columns.Where(c => double.IsFinite(c[a])).Select(c => Math.Log(c[a])).DefaultIfEmpty(double.NaN).Average());
         var fit = LogLine.Fit(target.Samples.Select(s => (Prior(s.Architecture), s.Ms)));
         return new FunctionPredictor(a => fit.Of(Prior(a)));
     }

@@ -149,4 +149,59 @@ public class EnergyTests
 
         public override Tensor forward(Tensor x) => Ops.AqtQuantize(x, bounds, op, training);
     }
+
+    [Fact]
+    public void Flips_of_a_product_are_those_of_its_streams()
+    {
+        using var scope = NewDisposeScope();
+        using var layer = new Linear(4, 1, bias: false);
+        // Codes 127, -127, 127, -127 of the weight and 127, 0, 127, 0 of the activation.
+        using (no_grad()) layer.Weight.copy_(tensor(new float[] { 2, -2, 2, -2 }).reshape(1, 4));
+        var graph = Capture.Trace(layer, 1, 4);
+        var flips = Assert.Single(ProductFlips.Of(graph, tensor(new float[] { 3, 0, 3, 0 }).reshape(1, 4)));
+        int[] w = [127, -127, 127, -127], x = [127, 0, 127, 0];
+        Assert.Equal(BitToggles.Count(w, 8, RegisterCode.TwosComplement) / 4.0, flips.Weights);
+        Assert.Equal(3 * 7 / 4.0, flips.Activations);
+        Assert.Equal(BitToggles.CountAccumulator(x, w) / 4.0, flips.Accumulator);
+        Assert.Equal((3 * 7 + 3) / 4.0, flips.SignMagnitude);
+        Assert.Equal(8 * (flips.Activations + flips.Weights) / 2 + flips.Activations + flips.Weights + flips.Accumulator, flips.Total, 12);
+        Assert.Equal((4, 72), (flips.Macs, ProductFlips.Random(8)));
+    }
+
+    [Fact]
+    public void Flips_of_a_convolution_follow_its_patches()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(2);
+        // The kernel covers the picture with its padding: one output value a channel, whose stream is the padded picture.
+        using var layer = new Conv2d(2, 2, 3, padding: 1, stride: 3, groups: 2, bias: false);
+        var x = randn(1, 2, 2, 2);
+        var flips = Assert.Single(ProductFlips.Of(Capture.Trace(layer, 1, 2, 2, 2), x, streams: 64));
+        var means = Enumerable.Range(0, 2).Select(c =>
+        {
+            float[] p = x[0, c].data<float>().ToArray(), stream = [0, 0, 0, 0, p[0], p[1], 0, p[2], p[3]];
+            var unit = x.abs().max().item<float>() / 127;
+            return BitToggles.Count([.. stream.Select(v => (int)MathF.Round(v / unit))], 8, RegisterCode.TwosComplement) / 9.0;
+        }).ToArray();
+        Assert.InRange(flips.Activations, means.Min(), means.Max());
+    }
+
+    [Fact]
+    public void A_weight_that_is_turned_belongs_to_its_reader()
+    {
+        using var scope = NewDisposeScope();
+        using var network = new PokeBnn(new PokeBnnConfig { Plan = [(1, 8)], InitGroup = 8, InitFeatures = 16, Classes = 5 });
+        var cost = Cost.Of(network, 1, 3, 32, 32);
+        Assert.Equal(network.parameters().Sum(p => p.numel()), cost.Parameters);
+        // The stem's first convolution: 4 x 4 x 3 x 8.
+        Assert.Equal(384, cost.Nodes.First(n => n.Macs > 0).Parameters);
+        Assert.Equal(cost.Nodes.Sum(n => EnergyTable.Nm7.AsIs(n).Dram), cost.Nodes.Sum(n => n.Parameters * (double)n.BBits) * EnergyTable.Nm7.DramPerBit / 1e3, 6);
+    }
+
+    [Fact]
+    public void Electricity_of_a_million_pictures()
+    {
+        var cost = new TotalCost(1000, 1, PricePerKwh: 0.3, Watts: 36, PicturesPerSecond: 10, Pue: 2);
+        Assert.Equal(1e6 * 3.6 / 3.6e6 * 2 * 0.3, cost.ElectricityPerMillion, 9);
+    }
 }

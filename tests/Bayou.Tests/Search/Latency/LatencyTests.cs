@@ -198,4 +198,112 @@ public class LatencyTests
         File.WriteAllText(Path.Combine(folder.Root, "latency_ms.csv"), "index,a\n0,1,5\n");
         Assert.Contains("line 2", Assert.Throws<BayouException>(() => LatencyTable.Read(folder.Root)).Message);
     }
+
+    [Fact]
+    public void Choices_of_transfer_leave_out_the_target()
+    {
+        var table = Table();
+        // Whatever the predicted device's column holds, the choice is the same: it is made on the sources.
+        var spoilt = table.With("spoilt", [.. table["gold_6226"].Select((_, i) => 1.0 + i % 7)]);
+        string[] sources = ["1080ti_32", "silver_4114", "samsung_a50", "silver_4210r"];
+        var chosen = new TransferMethod(table, sources).Choose(10);
+        Assert.Equal(chosen, new TransferMethod(spoilt, sources).Choose(10));
+        Assert.Contains(chosen, TransferOptions.Candidates);
+        // A single source cannot be left out: the first candidate.
+        Assert.Equal(TransferOptions.Candidates[0], new TransferMethod(table, ["silver_4114"]).Choose(10));
+        Assert.Equal(("titan_rtx", "gold_6226", "eyeriss"), (LatencyTable.Kind("titan_rtx_256"), LatencyTable.Kind("gold_6226"), LatencyTable.Kind("eyeriss")));
+    }
+
+    [Fact]
+    public void Samples_of_one_size_give_a_proportion()
+    {
+        var space = new NasBench201LatencySpace();
+        // Two cells with one 3x3 convolution each.
+        int a = NasBench201Cell.Parse("300000").Index, b = NasBench201Cell.Parse("000003").Index, larger = NasBench201Cell.Parse("333333").Index;
+        using var predictor = new MacsMethod(space).Adapt(new LatencyTarget("d", [(a, 2), (b, 2)], null, null), 0);
+        Assert.Equal(2 * space.Macs(larger)!.Value / space.Macs(a)!.Value, predictor.Predict([larger])[0], 6);
+    }
+
+    [Fact]
+    public void Predicting_all_at_once_is_predicting_each()
+    {
+        var space = new NasBench201LatencySpace();
+        manual_seed(5);
+        using var network = new HelpNetwork(layerSize: 12);
+        var random = new Random(5);
+        var table = new LatencyTable(space, new[] { "a", "b", "c" }.Select(d => KeyValuePair.Create(d, Enumerable.Range(0, space.Count).Select(i => 1 + space.Encode(i).Skip(3).Sum() + random.NextDouble()).ToArray())));
+        var target = LatencyTarget.Of(table, "c", 8, 0);
+        foreach (var name in (string[])["macs", "additive", "prior", "transfer", "help"])
+        {
+            using var predictor = LatencyMethods.Create(name, table, ["a", "b"], network).Adapt(target, 0);
+            var all = predictor.Predict([.. Enumerable.Range(0, 1200)]);
+            foreach (var i in new[] { 0, 511, 512, 1199 }) Assert.Equal(predictor.Predict([i])[0], all[i], 4);
+        }
+    }
+
+    [Fact]
+    public void Saved_maple_models_predict_again_and_know_their_space()
+    {
+        using var folder = new TempFolder();
+        manual_seed(3);
+        var space = new NasBench201LatencySpace();
+        using var model = MapleModel.Create(MapleModel.NewNetwork(30 + 2, 8), [[1.0, 2], [2, 2]], [1.0, 2, 4, 8]);
+        using var predictor = new MaplePredictor(space, model, [1.5, -0.1]);
+        var path = Path.Combine(folder.Root, "m.safetensors");
+        predictor.Save(path, "maple");
+        using var again = MaplePredictor.Load(path, space);
+        Assert.Equal(predictor.Predict([1, 2, 9]), again.Predict([1, 2, 9]));
+        Assert.Contains("--space nasbench201", Assert.Throws<BayouException>(() => MaplePredictor.Load(path, new FBNetLatencySpace([new int[22]]))).Message);
+        Assert.Contains("no HELP checkpoint", Assert.Throws<BayouException>(() => HelpNetwork.Load(path)).Message);
+    }
+
+    [Fact]
+    public void Maple_edge_learns_from_machines_that_know_a_part_of_the_space()
+    {
+        using var folder = new TempFolder();
+        var space = new NasBench201LatencySpace();
+        var complete = new LatencyTable(space, [KeyValuePair.Create("other", Enumerable.Range(0, space.Count).Select(a => 1.0 + a % 5).ToArray())]);
+        var random = new Random(1);
+        string Machine(string name, double speed, string kind = "probes")
+        {
+            var path = Path.Combine(folder.Root, name);
+            using var store = RunStore.Open(path);
+            store.Facts.Put("device", new CollectedDevice(space.Name, "ONNX Runtime", 1, 1, name, "", 0));
+            store.Facts.Put("hardware", new HardwareDescriptor(kind, "", ["conv3x3 ms", "copy GB/s"], [2 / speed, 3 * speed]));
+            foreach (var a in Enumerable.Range(0, 60).Select(_ => random.Next(space.Count)).Concat(space.References).Concat(space.Probes).Distinct())
+                store.Measurements.Put($"latency/{a}", new CollectedLatency(a, (1 + space.Macs(a)!.Value / 4e7) / speed, 1, 1, 0, 50));
+            return path;
+        }
+
+        var (slow, fast, target) = (Machine("slow", 1), Machine("fast", 4), CollectedMachine.Read(Machine("new", 2)));
+        var fleet = LatencyFleet.Join(complete, [slow, fast, "other"]);
+        Assert.True(double.IsNaN(fleet.Table[slow].First(double.IsNaN)));
+        var method = LatencyMethods.Create("maple-edge", fleet.Table, [slow, fast], hardware: fleet.Hardware);
+        var score = LatencyEvaluation.RunCollected(fleet.Table, method, target.Measured, 5, 0, target.Hardware, "new");
+        Assert.True(score.Metrics is { Mape: < 0.15, Spearman: > 0.9 }, $"{score.Metrics}");
+        Assert.Equal(("maple-edge", 0), (score.Method, score.Descriptor));
+        // Counters and micro-benchmarks are no descriptors of one kind, and a device of a list has none.
+        Assert.Contains("one kind", Assert.Throws<BayouException>(() => method.Adapt(LatencyEvaluation.Target(space, target.Measured, 5, 0, target.Hardware! with { Source = "counters" }), 0)).Message);
+        Assert.Contains("run folders", Assert.Throws<BayouException>(() => LatencyMethods.Create("maple-edge", fleet.Table, [slow, "other"], hardware: fleet.Hardware)).Message);
+        Assert.Contains("neither", Assert.Throws<BayouException>(() => LatencyFleet.Join(complete, ["nowhere"])).Message);
+        // The other methods take machines that know a part, too.
+        foreach (var name in (string[])["transfer", "prior", "maple"])
+            Assert.True(double.IsFinite(LatencyEvaluation.RunCollected(fleet.Table, LatencyMethods.Create(name, fleet.Table, [slow, fast, "other"]), target.Measured, 5, 0).Metrics.Mape), name);
+    }
+
+    [Fact]
+    public void Once_for_all_encodings()
+    {
+        using var scope = NewDisposeScope();
+        var kernels = Enumerable.Repeat(5, 20).ToArray();
+        var expansions = Enumerable.Range(0, 20).Select(b => (int[])[3, 4, 6]).Select((e, b) => e[b % 3]).ToArray();
+        var row = HelpEncoding.Ofa([new OfaArchitecture(kernels, expansions, [2, 4, 3, 2, 4], 160)]).Features[0].data<float>().ToArray();
+        Assert.Equal(145, row.Length);
+        Assert.Equal(15 + 15 + 1, row.Sum());
+        Assert.Equal([0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], row[..12]);                  // two of four blocks
+        Assert.Equal([1, 0, 0, 0, 1, 0, 0, 0, 0], row[60..69]);
+        Assert.Equal(1, row[120 + 8]);
+        Assert.Throws<BayouException>(() => HelpEncoding.Ofa([new OfaArchitecture(kernels, expansions, [2, 4, 3, 2, 5], 160)]));
+        Assert.Throws<BayouException>(() => HelpEncoding.Ofa([new OfaArchitecture(kernels, expansions, [2, 4, 3, 2, 4], 130)]));
+    }
 }
