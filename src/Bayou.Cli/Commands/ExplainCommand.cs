@@ -44,6 +44,7 @@ internal static class ExplainCommand
             var options = new ExplainOptions { Layer = parsed.GetValue(layer), Clusters = parsed.GetValue(clusters) };
             var source = model.Open(parsed);
             using var network = source.Network;
+            if (parsed.GetValue(model.Weights) is null) Console.Error.WriteLine($"{source.Name} without --weights: the network is untrained, and so is what it looks at");
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("explain", source.Name);
             return Task.FromResult(Run(source, explainer, options, parsed.GetValue(photos)!, parsed.GetValue(fixations), folder, parsed.GetValue(json), cancel));
         });
@@ -55,7 +56,6 @@ internal static class ExplainCommand
     private static int Run(ModelSource source, IExplainer explainer, ExplainOptions options, string[] paths, string? fixations, string folder, bool json, CancellationToken cancel)
     {
         if (fixations is not null && !Directory.Exists(fixations)) throw new BayouException($"'{fixations}' is no folder of fixation maps");
-        Directory.CreateDirectory(folder);
         var results = new List<Explained>();
         foreach (var file in paths.SelectMany(Common.Pictures))
         {
@@ -71,7 +71,8 @@ internal static class ExplainCommand
         {
             if (mean is not null)
                 Console.Out.WriteLine($"agreement with {scored.Count} fixation maps: NSS {mean.Nss:0.000}, AUC-Judd {mean.AucJudd:0.000}, CC {mean.Cc:0.000}, SIM {mean.Sim:0.000}, KL {mean.Kl:0.000}");
-            Console.Out.WriteLine(results.Count == 0 ? "no pictures there" : $"written to {folder}");
+            if (results.Count == 0) Console.Out.WriteLine("no pictures there");
+            else if (results.Exists(r => r.Written is not null)) Console.Out.WriteLine($"written to {folder}");
         }
         return results.Count > 0 && results.TrueForAll(r => r.Error is null) ? 0 : 1;
     }
@@ -82,6 +83,7 @@ internal static class ExplainCommand
         {
             var request = new ExplainRequest(source.Network, source.Preprocessing, ImageDecoder.Decode(file), options);
             var explanation = explainer.Explain(request);
+            Directory.CreateDirectory(folder);
             var name = Path.GetFileNameWithoutExtension(file);
             var written = new List<string>();
             foreach (var (part, picture) in explanation.Pictures)

@@ -52,6 +52,9 @@ internal static class RobustnessCommand
             var splits = DataSplits.Open(source, new SplitOptions { Seed = parsed.GetValue(seed) });
             var pictures = Draw(splits.Parts.First(p => p.Part == parsed.GetValue(part)).Data, parsed.GetValue(images), parsed.GetValue(seed), source);
             var severities = parsed.GetValue(severity) is { Length: > 0 } chosen ? chosen.Distinct().Order().ToArray() : [1, 2, 3, 4, 5];
+            // Before the run folder is made: a corrected command may name it again.
+            foreach (var s in severities)
+                if (s is < 1 or > 5) throw new BayouException($"--severity {s}: 1 (mild) to 5 are possible");
             var options = new RobustnessOptions
             {
                 Corruptions = Corruptions.Parse(parsed.GetValue(corruptions)!),
@@ -128,7 +131,7 @@ internal static class RobustnessCommand
             var first = report.Models[0].Corruptions[k];
             Row(first.Name + (first.Validation ? " (validation)" : ""), first.Group, m => ($"{m.Corruptions[k].Accuracy:P1}", m.Corruptions[k].Ce is { } ce ? $"{ce:0.0}" : ""));
         }
-        Row("[bold]mean[/]", "", m => ($"[bold]{m.MeanAccuracy:P1}[/]", m.Mce is { } mce ? $"[bold]{mce:0.0}[/]" : ""));
+        Row("[bold]mean, mCE[/]", "", m => ($"[bold]{m.MeanAccuracy:P1}[/]", m.Mce is { } mce ? $"[bold]{mce:0.0}[/]" : ""));
         Row("retention", "", m => ($"{m.Retention:P1}", ""));
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"CE in percent of {report.Baseline}; its mean is the mCE. Plots, pictures and robustness.json: {folder}");

@@ -11,6 +11,8 @@ namespace Bayou.Images;
 /// </summary>
 public sealed class AttentionExplainer : IExplainer
 {
+    private const int StripSide = 160;
+
     /// <inheritdoc/>
     public string Name => "attention";
 
@@ -24,8 +26,14 @@ public sealed class AttentionExplainer : IExplainer
         var chosen = request.Options.Layer ?? heats.Count - 1;
         if (chosen < 0 || chosen >= heats.Count)
             throw new BayouException($"explain: layer {chosen} is wanted, the network has attention layers 0 to {heats.Count - 1}");
-        var pictures = new List<(string, ImageBuffer)> { ("attention", heats[chosen].Over(request.Seen)) };
-        if (heats.Count > 1) pictures.Add(("layers", Strip(heats.Select(h => h.Over(request.Seen)).ToList())));
+        var shown = request.Shown;
+        var pictures = new List<(string, ImageBuffer)> { ("attention", heats[chosen].Over(shown)) };
+        if (heats.Count > 1)
+        {
+            // Layers in reading order; white lines between them.
+            var small = shown.Resize(StripSide, StripSide);
+            pictures.Add(("layers", Strip(heats.Select(h => h.Over(small)).ToList())));
+        }
         var facts = new
         {
             method = Name,
@@ -110,15 +118,15 @@ public sealed class AttentionExplainer : IExplainer
 
     private static ImageBuffer Strip(IReadOnlyList<ImageBuffer> pictures)
     {
-        const int perRow = 6, most = 128;
-        var side = Math.Min(most, pictures[0].Width);
+        const int perRow = 6, gap = 4;
         var rows = (pictures.Count + perRow - 1) / perRow;
-        var strip = new ImageBuffer(side * Math.Min(perRow, pictures.Count), side * rows, 3);
+        var strip = new ImageBuffer((StripSide + gap) * Math.Min(perRow, pictures.Count) - gap, (StripSide + gap) * rows - gap, 3);
+        strip.Pixels.AsSpan().Fill(255);
         for (var i = 0; i < pictures.Count; i++)
         {
-            var small = pictures[i].Resize(side, side);
-            for (var y = 0; y < side; y++)
-                small.Pixels.AsSpan(3 * side * y, 3 * side).CopyTo(strip.Pixels.AsSpan(3 * ((i / perRow * side + y) * strip.Width + i % perRow * side)));
+            var (top, left) = (i / perRow * (StripSide + gap), i % perRow * (StripSide + gap));
+            for (var y = 0; y < StripSide; y++)
+                pictures[i].Pixels.AsSpan(3 * StripSide * y, 3 * StripSide).CopyTo(strip.Pixels.AsSpan(3 * ((top + y) * strip.Width + left)));
         }
         return strip;
     }

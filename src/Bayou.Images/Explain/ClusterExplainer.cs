@@ -41,7 +41,7 @@ public sealed class ClusterExplainer : IExplainer
         }).ToList();
         var sizes = Enumerable.Range(0, groups).Select(g => labels.Count(l => l == g)).ToArray();
         return new Explanation(
-            [("clusters", Painted(request.Seen, labels, rows, columns))],
+            [("clusters", Painted(request.Shown, labels, rows, columns))],
             new { method = Name, stage = chosen, clusters = groups, rows, columns, labels, sizes, stages },
             [
                 $"stage {chosen}, {rows} x {columns} places in {groups} groups of {string.Join(", ", sizes)}",

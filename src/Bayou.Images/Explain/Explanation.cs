@@ -24,6 +24,12 @@ public sealed record ExplainRequest(Layer Model, Preprocessing Preprocessing, Im
     /// <summary>The part of the picture that the network sees, at the size it sees it.</summary>
     public ImageBuffer Seen { get; } = Preprocessing.Fit(Picture);
 
+    /// <summary>The same part for people to look at, at least <see cref="ShownSide"/> pixels a side: a network's 32 pixels are too small to see a map on.</summary>
+    public ImageBuffer Shown => (Preprocessing with { Size = Preprocessing.Size * Math.Max(1, (ShownSide + Preprocessing.Size - 1) / Preprocessing.Size) }).Fit(Picture);
+
+    /// <summary>Least side of pictures that are written.</summary>
+    public const int ShownSide = 384;
+
     /// <summary>The network's input [1, C, H, W].</summary>
     public Tensor Input() => tensor(Preprocessing.Apply(Picture), [1, Preprocessing.Channels, Preprocessing.Size, Preprocessing.Size]);
 }

@@ -26,7 +26,7 @@ public sealed class TokenExplainer : IExplainer
         var map = new SaliencyMap(columns, rows, depths.Select(d => (float)d).ToArray());
         var counts = Enumerable.Range(1, model.Config.Depth).Select(l => depths.Count(d => d == l)).ToArray();
         var facts = new { method = Name, layers = model.Config.Depth, tokensKept = trace.TokensKept, classTokenDepth = trace.Depths[0][0], rows, columns, depths, patchesByDepth = counts };
-        return new Explanation([("tokens", map.Over(request.Seen))], facts,
+        return new Explanation([("tokens", map.Over(request.Shown))], facts,
             [$"{trace.TokensKept:P1} of the tokens' layers ran; the answer was fixed after layer {trace.Depths[0][0]} of {model.Config.Depth}; patches by depth 1 to {model.Config.Depth}: {string.Join(" ", counts)}"],
             map);
     }

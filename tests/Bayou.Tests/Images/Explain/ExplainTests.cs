@@ -66,12 +66,12 @@ public class ExplainTests
         random.NextBytes(picture.Pixels);
         var request = new ExplainRequest(vit, Preprocessing.For(32), picture, new ExplainOptions());
         var attention = Explainers.Find("attention").Explain(request);
-        Assert.Equal((32, 32), (attention.Pictures[0].Picture.Width, attention.Pictures[0].Picture.Height));
+        Assert.Equal((384, 384), (attention.Pictures[0].Picture.Width, attention.Pictures[0].Picture.Height));
         Assert.Equal((4, 4), (attention.Heat!.Width, attention.Heat.Height));
         Assert.InRange(attention.Heat.Values.Sum(), 0.5f, 1f);      // the class token keeps the rest for itself
         Assert.Contains("0 to 1", Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Options = new ExplainOptions { Layer = 2 } })).Message);
         var clusters = Explainers.Find("clusters").Explain(request with { Options = new ExplainOptions { Clusters = 3 } });
-        Assert.NotEqual(request.Seen.Pixels, clusters.Pictures[0].Picture.Pixels);
+        Assert.NotEqual(request.Shown.Pixels, clusters.Pictures[0].Picture.Pixels);
         Assert.Equal(3, clusters.Lines.Count);       // groups, then one line for each of two stages
 
         using var convolutional = new ConvNeXt(new ConvNeXtConfig { Depths = [1, 1], Dims = [8, 16], Classes = 5 });
