@@ -1,4 +1,6 @@
+using System.Globalization;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Bayou.Core;
 using Bayou.Images;
 using TorchSharp;
@@ -54,15 +56,18 @@ public sealed class VarsAttentionModulesAdapter : IParityAdapter
         var vars = VarsCase.Config(c.Config);
         var x = c.Inputs["x"];
         var ours = new Dictionary<string, Tensor>();
-        foreach (var module in c.Config.GetProperty("modules").EnumerateObject().Select(m => m.Name))
+        foreach (var (module, description) in c.Config.GetProperty("modules").EnumerateObject().Select(m => (m.Name, m.Value.ToString())))
         {
+            // Constructor arguments are part of the description: "VARS_S_Block(lam=0.2, int_dim_ratio=5) ...".
+            double Argument(string key, double otherwise) =>
+                Regex.Match(description, $@"\b{key}\s*=\s*([0-9.]+)") is { Success: true } m ? double.Parse(m.Groups[1].Value.TrimEnd('.'), CultureInfo.InvariantCulture) : otherwise;
             Layer layer = module switch
             {
                 "vars_d" => new VarsAttention(dim, heads, grid * grid, vars, bias),
                 "vars_sd" => new VarsAttention(dim, heads, grid * grid, vars with { Kind = VarsKind.StaticAndDynamic }, bias),
                 "performer" => new PerformerAttention(dim, heads, vars.FeatureRatio, bias),
                 "self_att" => new Attention(dim, heads, bias),
-                "vars_s_block" => new VarsStaticBlock(dim, grid, new RvtMlp(dim, 4 * dim), lambda: 0.2),
+                "vars_s_block" => new VarsStaticBlock(dim, grid, new RvtMlp(dim, (int)(Argument("mlp_ratio", 4) * dim)), Argument("lam", 3.5), (int)Argument("int_dim_ratio", 5)),
                 _ => throw new BayouException($"vars/attention-modules: unknown module '{module}'"),
             };
             c.LoadWeights(layer, module + ".").eval();
