@@ -6,8 +6,13 @@ namespace Bayou.Claims;
 /// <summary>What the claims of HELP and MAPLE share: the table, cached scores, a meta-trained network.</summary>
 internal sealed class LatencyClaims(ClaimContext context)
 {
+    private AccuracyTable? accuracies;
+
     /// <summary>Episodes of the quick mode.</summary>
     public const int Episodes = 250;
+
+    /// <summary>How free parameters were chosen.</summary>
+    public const string Nested = "Smoothing and penalty of linear transfer, and how far HELP widens the range of its samples, are chosen by leaving out each training device in turn: the test devices have no part in it.";
 
     /// <summary>The published checkpoint of HELP for NAS-Bench-201, which a parity case of the repository carries; null elsewhere.</summary>
     public static string? PublishedCheckpoint
@@ -25,6 +30,9 @@ internal sealed class LatencyClaims(ClaimContext context)
 
     /// <summary>Measured latencies of 23 devices.</summary>
     public LatencyTable Table { get; } = LatencyTable.OfSamples();
+
+    /// <summary>Accuracies of all cells.</summary>
+    public AccuracyTable Accuracies => accuracies ??= AccuracyTable.OfSamples();
 
     /// <summary>A score, measured once a run.</summary>
     public LatencyScore Score(Func<ILatencyMethod> method, string name, string device, int samples, int seed)

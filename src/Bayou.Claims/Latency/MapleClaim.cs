@@ -27,6 +27,7 @@ public sealed class MapleClaim : IClaim
         Unseen(context, claims);
         Agreement(context, table);
         Fleet(context, claims);
+        context.Note(LatencyClaims.Nested);
     }
 
     private static void Unseen(ClaimContext context, LatencyClaims claims)

@@ -25,6 +25,7 @@ internal static class FitCommand
               bayou fit fashion-mnist --params 50k --epochs 5
               bayou fit photos/ --latency 3ms --init convnext_tiny_1k_224_ema.pth     few pictures: start from a trained network
               bayou fit photos/ --latency 1ms --teacher runs/large/model.onnx --time 30m
+              bayou fit photos/ --latency 3ms --proposals 40 --measure 10             predict the cost of most candidates
               bayou fit photos/ --latency 3ms --out runs/photos --resume     after a kill or Ctrl-C
             """);
         var data = new Argument<string>("DATA") { Description = "folder, .zip or built-in name" };
@@ -138,7 +139,7 @@ internal static class FitCommand
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"chosen          {r.Model}: {Budget.Si(r.Params)} parameters, {Budget.Si(r.Macs)} MACs");
         if (r.BestDiscarded is { } b) AnsiConsole.MarkupLineInterpolated($"best discarded  {b.Model}");
-        AnsiConsole.MarkupLineInterpolated($"budget          {r.Budget}: {(r.MeetsBudget ? "met" : "NOT met")}; {r.Candidates} candidates measured, {r.CandidatesFitting} within it, {r.CandidatesTrained} trained");
+        AnsiConsole.MarkupLineInterpolated($"budget          {r.Budget}: {(r.MeetsBudget ? "met" : "NOT met")}; {r.Candidates} candidates {(r.CandidatesPredicted > 0 ? $"({r.Candidates - r.CandidatesPredicted} measured, {r.CandidatesPredicted} predicted)" : "measured")}, {r.CandidatesFitting} within it, {r.CandidatesTrained} trained");
         var saved = (double)r.SizeInt8Bytes / r.SizeFp32Bytes;
         AnsiConsole.MarkupLineInterpolated($"INT8 buys       {r.LatencyFp32Ms / r.LatencyInt8Ms:0.00}x the speed and {saved:P0} of the size for {(r.AccuracyFp32 - r.AccuracyInt8) * 100:0.00} points ({r.KeptInFloat.Count} layers kept in float)");
         AnsiConsole.MarkupLineInterpolated($"checks          fp32 ONNX = TorchSharp to {r.OnnxMaxAbsDiff:G2}; INT8 ONNX and fake-quantised agree on {r.Int8Top1Agreement:P2} of {r.TestPictures} test pictures");

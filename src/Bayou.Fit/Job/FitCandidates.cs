@@ -34,17 +34,15 @@ internal sealed class FitCandidates(FitRun run) : FitStep(run)
 
         List<Candidate> Cost(IReadOnlyList<Candidate> list, int before, int after)
         {
-            var measured = new List<Candidate>();
-            for (var i = 0; i < list.Count; i++)
+            foreach (var (i, candidate) in PredictedCost.Spread(list, Options.MeasureAtMost).Index())
             {
-                if (decided is null ? Plan.EnoughCandidates(before + i) : !decided.Contains(list[i].Key)) continue;
+                if (decided is null ? Plan.EnoughCandidates(before + i) : !decided.Contains(candidate.Key)) continue;
                 Cancel.ThrowIfCancellationRequested();
-                Progress.Status((double)(before + i) / (before + list.Count + after), $"measuring {list[i].Description}");
-                var cost = costs[list[i].Key] = costModel.Cost(list[i]);
-                Progress.Line($"  {list[i].Description}: {Budget.Si(cost.Fp32.Macs)} MACs, fp32 {cost.Fp32.LatencyMs:0.000} ms, int8 {cost.Int8.LatencyMs:0.000} ms{(cost.Fp32.Predicted ? " (predicted)" : cost.Fp32.Noisy || cost.Int8.Noisy ? " (noisy)" : "")}");
-                measured.Add(list[i]);
+                Progress.Status((double)(before + i) / (before + list.Count + after), $"measuring {candidate.Description}");
+                var cost = costs[candidate.Key] = costModel.Cost(candidate);
+                Progress.Line($"  {candidate.Description}: {Budget.Si(cost.Fp32.Macs)} MACs, fp32 {cost.Fp32.LatencyMs:0.000} ms, int8 {cost.Int8.LatencyMs:0.000} ms{(cost.Fp32.Predicted ? " (predicted)" : cost.Fp32.Noisy || cost.Int8.Noisy ? " (noisy)" : "")}");
             }
-            return measured;
+            return [.. list.Where(c => costs.ContainsKey(c.Key))];
         }
     }
 

@@ -168,6 +168,7 @@ public sealed class FitJob
             Model = chosen.Description,
             KeptInFloat = quantized.KeptInFloat,
             Candidates = candidates.Count,
+            CandidatesPredicted = costs.Values.Count(c => c.Fp32.Predicted),
             CandidatesFitting = fitting.Count,
             CandidatesTrained = trials.Select(t => t.Key).Distinct().Count(),
             BestDiscarded = discarded is null ? null : new DiscardedCandidate(

@@ -65,8 +65,11 @@ public sealed record FitResult
     /// <summary>Layers that stayed in float in the INT8 form.</summary>
     public required IReadOnlyList<string> KeptInFloat { get; init; }
 
-    /// <summary>Candidates whose cost was measured.</summary>
+    /// <summary>Candidates whose cost was measured or predicted.</summary>
     public required int Candidates { get; init; }
+
+    /// <summary>Those of them whose cost was predicted.</summary>
+    public int CandidatesPredicted { get; init; }
 
     /// <summary>Candidates that fit in at least one form.</summary>
     public required int CandidatesFitting { get; init; }

@@ -42,7 +42,7 @@ public static class CostPlots
     /// <param name="unit">Unit of both.</param>
     /// <param name="width">Width in pixels.</param>
     /// <exception cref="BayouException">There are no points.</exception>
-    public static PlotImage PredictedMeasured(IReadOnlyList<(string Group, double Measured, double Predicted)> points, string unit = "ms", int width = 520)
+    public static PlotImage PredictedMeasured(IReadOnlyList<(string Group, double Measured, double Predicted)> points, string unit = "ms", int width = 860)
     {
         var finite = points.Where(p => double.IsFinite(p.Measured) && double.IsFinite(p.Predicted)).ToList();
         if (finite.Count == 0) throw new BayouException("The plot of predictions has nothing to show: nothing was both predicted and measured.");
@@ -59,6 +59,6 @@ public static class CostPlots
         }
         plot.Axes.SetLimits(low - margin, high + margin, low - margin, high + margin);
         PlotStyle.AddLegend(plot);
-        return new PlotImage(plot, width, width, $"Predicted over measured {unit} of {finite.Count} points.", PlotStyle.LineDashes);
+        return new PlotImage(plot, width, Math.Min(width, 440), $"Predicted over measured {unit} of {finite.Count} points.", PlotStyle.LineDashes);
     }
 }

@@ -11,7 +11,7 @@ internal static class SearchSection
         {
             var error = data.LatencyPredictions.Average(p => Math.Abs(p.Predicted - p.Measured) / p.Measured);
             PageParts.Plot(page, "lp", HtmlWriter.Of($"Latency as predicted from the other measured candidates, over the measured one: mean error {Units.Percent(error)}. The costs of the candidates that were not measured are such predictions; what ships was measured."),
-                width => CostPlots.PredictedMeasured(data.LatencyPredictions, "ms", Math.Min(width, 520)));
+                width => CostPlots.PredictedMeasured(data.LatencyPredictions, "ms", width));
         }
         if (data.Rounds.Count > 0) WriteRounds(page, data);
         if (data.Candidates.Count > 0) WriteCandidates(page, data);
@@ -31,7 +31,7 @@ internal static class SearchSection
         var untrained = points.Any(p => p.Accuracy is null) ? " Those discarded on cost alone were not trained and stand in the lane at the bottom." : "";
         var joined = points.Count > models ? " A thin line joins the two forms of one model." : "";
         var caption = HtmlWriter.Of(
-            $"{Units.Exact(models)} candidates in {Units.Exact(points.Count)} forms: validation accuracy after the longest short training, measured latency.{joined}{untrained} Point at one for its name.");
+            $"{Units.Exact(models)} candidates in {Units.Exact(points.Count)} forms: validation accuracy after the longest short training, {(data.LatencyPredictions.Count > 0 ? "measured or predicted" : "measured")} latency.{joined}{untrained} Point at one for its name.");
         PageParts.Plot(page, "al", caption, width => Plots.AccuracyLatency(points, budget, width, width > 600 ? 460 : 380));
     }
 

@@ -151,8 +151,9 @@ internal static class PokeShortcut
         }
         else if (have < channels && tile)
         {
-            if (channels % have != 0) throw new BayouException($"PokeBNN: {have} channels of a shortcut cannot be repeated to {channels}");
-            r = Concat(1, [.. Enumerable.Repeat(r, (int)(channels / have))]);
+            // Width 1.4 is no multiple: the last repetition is cut.
+            r = Concat(1, [.. Enumerable.Repeat(r, (int)((channels + have - 1) / have))]);
+            if (channels % have != 0) r = Slice(r, 1, 0, channels);
         }
         else if (have < channels)
         {

@@ -7,7 +7,7 @@ namespace Bayou.Search;
 /// What is chosen is measured in any case once it is trained.
 /// </summary>
 /// <param name="measured">Measures.</param>
-/// <param name="measure">How many candidates to measure; proposals come spread from small to large, so the first ones span the space.</param>
+/// <param name="measure">How many candidates to measure; they should span the others, see <see cref="Spread"/>.</param>
 public sealed class PredictedCost(ICostModel measured, int measure) : ICostModel
 {
     private const int Fewest = 3;
@@ -26,6 +26,16 @@ public sealed class PredictedCost(ICostModel measured, int measure) : ICostModel
         var cost = measured.Cost(candidate);
         known.Add((candidate, cost));
         return cost;
+    }
+
+    /// <summary>
+    /// An order in which the first <paramref name="measure"/> candidates span the list, the ends included: predictions then lie between measurements. Lists come sorted from small to large; 0 keeps them.
+    /// </summary>
+    public static IReadOnlyList<Candidate> Spread(IReadOnlyList<Candidate> list, int measure)
+    {
+        if (measure < Fewest || measure >= list.Count) return list;
+        var first = Enumerable.Range(0, measure).Select(i => (int)Math.Round(i * (list.Count - 1.0) / (measure - 1))).ToHashSet();
+        return [.. list.Where((_, i) => first.Contains(i)), .. list.Where((_, i) => !first.Contains(i))];
     }
 
     private FormCost Predict(Candidate candidate, Func<CandidateCost, FormCost> form)

@@ -42,7 +42,7 @@ public sealed class HelpAdapter : IParityAdapter
         var (mean, std) = network.Posterior(device);
         ours["kl"] = HelpNetwork.Kl(mean, std);
         ours["pred_base"] = network.Forward(network.Weights.ToDictionary(w => w.Key, w => (Tensor)w.Value), query, device);
-        var (adapted, losses) = network.Adapt(network.Modulate(mean), support, finetune.reshape(-1, 1), device, (int)c.Config.Number("num_updates", 2));
+        var (adapted, losses) = network.Adapt(network.Modulate(mean, c.Config.Number("z_scaling", HelpNetwork.Modulation)), support, finetune.reshape(-1, 1), device, (int)c.Config.Number("num_updates", 2));
         ours["inner_losses"] = tensor(losses.Select(l => (float)l).ToArray());
         ours["pred_query"] = network.Forward(adapted, query, device);
         ours["spearman_query"] = tensor(RankCorrelation.Spearman(Values(ours["pred_query"].detach().reshape(-1)), Values(truth)), float64);
@@ -53,6 +53,7 @@ public sealed class HelpAdapter : IParityAdapter
     private static Dictionary<string, Tensor> Meta(ParityCase c, HelpNetwork network)
     {
         var all = c.Config.TryGetProperty("arch_strings", out _) ? Encode(c, "arch_strings")
+            : c.Config.TryGetProperty("archs", out _) ? Encode(c, "archs")
             : HelpEncoding.FBNet(Rows(c.Inputs["op_idx"]));
         foreach (var (key, value) in new[] { ("ops", all.Features), ("features", all.Features), ("adj", all.Adjacency) }) CheckEncoding(c, key, value);
         var k = (int)c.Config.Number("k", 10);
@@ -65,7 +66,7 @@ public sealed class HelpAdapter : IParityAdapter
         var z = mean.Plus(c.Inputs["eps"] * std);
         var kl = HelpNetwork.Kl(mean, std);
         (ours["z_mean"], ours["z_std"], ours["z"], ours["kl"]) = (mean, std, z, kl);
-        var p = network.Modulate(z);
+        var p = network.Modulate(z, c.Config.Number("z_scaling", HelpNetwork.Modulation));
         foreach (var (name, value) in p) ours[$"mod.meta_learner.{name}"] = value;
         var second = !c.Config.TryGetProperty("second_order", out var order) || order.GetBoolean();
         var (adapted, losses) = network.Adapt(p, all.Slice(0, k), target.slice(0, 0, k, 1), hardware, (int)c.Config.Number("num_updates", 2), differentiable: true, secondOrder: second);
@@ -85,9 +86,18 @@ public sealed class HelpAdapter : IParityAdapter
     private static HelpInput Encode(ParityCase c, string key)
     {
         var archs = c.Config.GetProperty(key).EnumerateArray().ToArray();
+        if (archs[0].ValueKind == JsonValueKind.Object) return HelpEncoding.Ofa([.. archs.Select(Ofa)]);
         if (archs[0].ValueKind != JsonValueKind.String) return HelpEncoding.FBNet(archs.Select(a => a.EnumerateArray().Select(v => v.GetInt32()).ToArray()).ToArray());
         var order = c.Config.TryGetProperty("op_order", out var o) && o.ValueKind == JsonValueKind.Array ? o.EnumerateArray().Select(v => v.GetString()!).ToArray() : null;
         return HelpEncoding.NasBench201(archs.Select(a => NasBench201Cell.Parse(a.GetString()!)).ToArray(), order);
+    }
+
+    // As in the official list of once-for-all networks: ks, e, d, r, the last perhaps in a list of one.
+    private static OfaArchitecture Ofa(JsonElement a)
+    {
+        int[] List(string key) => [.. a.GetProperty(key).EnumerateArray().Select(v => v.GetInt32())];
+        var r = a.GetProperty("r");
+        return new(List("ks"), List("e"), List("d"), r.ValueKind == JsonValueKind.Array ? r[0].GetInt32() : r.GetInt32());
     }
 
     private static void CheckEncoding(ParityCase c, string key, Tensor? ours)

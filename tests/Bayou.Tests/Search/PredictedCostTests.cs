@@ -53,4 +53,15 @@ public class PredictedCostTests
 
     [Fact]
     public void Too_few_measurements_are_refused() => Assert.Throws<BayouException>(() => new PredictedCost(new Made(), 2));
+
+    [Fact]
+    public void What_is_measured_spans_the_list()
+    {
+        var list = Enumerable.Range(0, 10).Select(Of).ToArray();
+        var order = PredictedCost.Spread(list, 4).Select(c => Array.IndexOf(list, c)).ToArray();
+        Assert.Equal([0, 3, 6, 9], order[..4]);
+        Assert.Equal(Enumerable.Range(0, 10), order.Order());
+        Assert.Equal(list, PredictedCost.Spread(list, 0));
+        Assert.Equal(list, PredictedCost.Spread(list, 10));
+    }
 }

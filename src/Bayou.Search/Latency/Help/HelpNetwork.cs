@@ -14,7 +14,10 @@ public sealed class HelpNetwork : IDisposable
     /// <summary>Architectures that describe a device.</summary>
     public const int References = 10;
 
-    private const double Modulation = 0.01, InitialRate = 1e-3;
+    /// <summary>How much z changes the last layers, as published.</summary>
+    public const double Modulation = 0.01;
+
+    private const double InitialRate = 1e-3;
     private static readonly string[] Modulated = ["fc3", "fc4", "fc5"];
 
     private readonly OrderedDictionary<string, Parameter> weights = [];
@@ -132,15 +135,17 @@ public sealed class HelpNetwork : IDisposable
     public static Tensor Kl(Tensor mean, Tensor std) => (mean.Squared().Plus(std.Squared()) / 2 - std.log()).Plus(Number.Of(-0.5)).sum();
 
     /// <summary>The parameters for a device: those of the last three layers changed by z.</summary>
-    public Dictionary<string, Tensor> Modulate(Tensor z)
+    /// <param name="z">[<see cref="LatentSize"/>]: gains of the inputs of each layer, then a shift for each bias.</param>
+    /// <param name="scaling">Factor of z.</param>
+    public Dictionary<string, Tensor> Modulate(Tensor z, double scaling = Modulation)
     {
         var p = weights.ToDictionary(w => w.Key, w => (Tensor)w.Value);
         var width = 2 * LayerSize;
         for (var i = 0; i < Modulated.Length; i++)
         {
             var (weight, bias) = ($"{Modulated[i]}.weight", $"{Modulated[i]}.bias");
-            p[weight] = p[weight] * z.slice(0, i * width, (i + 1) * width, 1).mul(Number.Of(Modulation)).Plus(Number.Of(1));
-            p[bias] = p[bias].Plus(z[Modulated.Length * width + i].mul(Number.Of(Modulation)));
+            p[weight] = p[weight] * z.slice(0, i * width, (i + 1) * width, 1).mul(Number.Of(scaling)).Plus(Number.Of(1));
+            p[bias] = p[bias].Plus(z[Modulated.Length * width + i].mul(Number.Of(scaling)));
         }
         return p;
     }
