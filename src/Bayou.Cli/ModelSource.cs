@@ -15,6 +15,8 @@ internal sealed record ModelSource(string Name, Layer Network, Preprocessing Pre
     public static ModelSource Open(string name, string? weights, int? classes, int? channels, int? size)
     {
         var entry = Catalog.Models.Find(name);
+        if (Points.PointModels.Has(entry.Name) || Points.PointSetup.IsModel(name))
+            throw new BayouException($"'{name}' takes points, this command pictures; train, eval, predict, profile and export understand both");
         var metadata = weights is null ? new Dictionary<string, string>() : Metadata(weights);
         if (metadata.TryGetValue("bayou.model", out var trained) && trained != entry.Name) throw new BayouException($"'{weights}' holds the weights of {trained}, not of {entry.Name}");
         var labels = metadata.TryGetValue("bayou.labels", out var l) ? JsonSerializer.Deserialize<string[]>(l) ?? [] : [];

@@ -17,6 +17,7 @@ internal static class ExportCommand
             Examples:
               bayou export convnext_tiny --weights convnext_tiny_1k_224_ema.pth --out convnext_tiny.onnx
               bayou export convnext_tiny --weights runs/train-x/model.safetensors
+              bayou export runs/train-pointnet_cls/model.safetensors --out shapes.onnx
               bayou export replknet_31b --weights RepLKNet-31B_ImageNet-1K_224.pth
             """);
         var model = new ModelArguments();
@@ -28,6 +29,7 @@ internal static class ExportCommand
         foreach (var option in (Option[])[output, labels, noMerge, json]) command.Add(option);
         command.SetAction(parsed =>
         {
+            if (PointGraphs.Takes(parsed.GetValue(model.Model)!)) return PointGraphs.Export(parsed, model, parsed.GetValue(output), parsed.GetValue(json));
             var source = model.Open(parsed);
             var path = parsed.GetValue(output) ?? source.Name + ".onnx";
             var names = parsed.GetValue(labels) is { } file ? ReadLabels(file) : source.Labels;

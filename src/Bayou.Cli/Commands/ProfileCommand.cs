@@ -13,12 +13,14 @@ internal static class ProfileCommand
     {
         var command = new Command("profile", """
             Parameters, MACs, arithmetic effort and latency of a catalog model, in total and layer by layer. Latency: median at batch 1 through ONNX Runtime, fp32.
+            Models on points (also the model.safetensors of `bayou train`) are counted and timed here, in libtorch and Bayou's kernels, on a generated room (synthetic).
 
             Examples:
               bayou profile convnext_tiny
               bayou profile convnext_ladder_k7 --size 32 --classes 10 --layers
               bayou profile convnext_tiny --no-latency --json
               bayou profile pokebnn_1.0x --no-latency
+              bayou profile minkunet34c --no-latency
               bayou profile nasbench201:333132 --energy --formats bf16,e4m3,int8 --price 0.30 --plot energy.svg
               bayou profile convnext_tiny --weights w.safetensors --energy --data photos/ --price 0.30 --machines 20
             """);
@@ -32,6 +34,12 @@ internal static class ProfileCommand
         command.SetAction(parsed =>
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
+            if (PointGraphs.Takes(parsed.GetValue(model.Model)!))
+            {
+                if (parsed.GetValue(energy.Energy)) throw new BayouException("--energy is for pictures");
+                PointGraphs.Profile(parsed, model, !parsed.GetValue(noLatency), parsed.GetValue(layers), parsed.GetValue(json), count);
+                return 0;
+            }
             var source = model.Open(parsed);
             // Merging and folding change what runs, not what was published: totals are of the network as written.
             var cost = Cost.Of(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
@@ -44,7 +52,9 @@ internal static class ProfileCommand
             LatencyMeasurement? latency = null;
             var perNode = new Dictionary<string, double>();
             if (!parsed.GetValue(noLatency)) (latency, perNode) = Time(graph, count);
-            Print(source, cost, Cost.Of(graph), SparseCost.Of(graph), latency, perNode, parsed.GetValue(layers), parsed.GetValue(json), count);
+            var (channels, size) = (source.Preprocessing.Channels, source.Preprocessing.Size);
+            Print(new Profiled(source.Name, $"{channels} x {size} x {size}", [1, channels, size, size], source.Network is IMergeable, cost, Cost.Of(graph), SparseCost.Of(graph)), latency, perNode,
+                parsed.GetValue(layers), parsed.GetValue(json), count);
             return 0;
         });
         return command;
@@ -67,14 +77,18 @@ internal static class ProfileCommand
         }
     }
 
-    private static void Print(ModelSource source, Cost total, Cost shipped, SparseCost sparse, LatencyMeasurement? latency, Dictionary<string, double> perNode, bool all, bool json, int threads)
+    /// <summary>What is printed of a network: its cost as written (total) and as it runs (shipped).</summary>
+    internal sealed record Profiled(string Model, string Input, long[] Shape, bool Merged, Cost Total, Cost Shipped, SparseCost Sparse);
+
+    internal static void Print(Profiled profiled, LatencyMeasurement? latency, Dictionary<string, double> perNode, bool all, bool json, int threads)
     {
+        var (total, shipped, sparse) = (profiled.Total, profiled.Shipped, profiled.Sparse);
         if (json)
         {
             Common.PrintJson(new
             {
-                model = source.Name,
-                input = new[] { 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size },
+                model = profiled.Model,
+                input = profiled.Shape,
                 @params = total.Parameters,
                 macs = total.Macs,
                 aceFp32 = total.Ace(NumberFormat.Fp32),
@@ -100,11 +114,11 @@ internal static class ProfileCommand
                 .. quantized ? [n.Macs == 0 ? "" : $"{n.BBits} x {n.ABits}"] : Array.Empty<string>(), perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : ""]);
         }
         AnsiConsole.Write(table);
-        AnsiConsole.MarkupLineInterpolated($"[bold]{source.Name}[/] at {source.Preprocessing.Channels} x {source.Preprocessing.Size} x {source.Preprocessing.Size}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
-        if (source.Network is IMergeable) AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
+        AnsiConsole.MarkupLineInterpolated($"[bold]{profiled.Model}[/] at {profiled.Input}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
+        if (profiled.Merged) AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
         if (sparse.Density < 0.99) AnsiConsole.MarkupLineInterpolated($"sparse: {sparse.NonZeroWeights:N0} of {sparse.Weights:N0} weights are not zero ({sparse.Density:P1}), {sparse.NonZeroMacs:N0} MACs with them");
         AnsiConsole.MarkupLineInterpolated($"ACE {Budget.Si(total.Ace(NumberFormat.Fp32))} in fp32, {Budget.Si(total.Ace(NumberFormat.Bf16))} in bf16, {Budget.Si(total.Ace(NumberFormat.Int8))} in int8; {Budget.Si(total.BytesMoved(NumberFormat.Fp32))}B moved if nothing is fused");
         if (quantized) AnsiConsole.MarkupLineInterpolated($"quantised as it is: {Budget.Si(total.AceAsIs())} ACE, {(double)total.Ace(NumberFormat.Fp32) / total.AceAsIs():0} times less than in fp32; {Budget.Si(total.Nodes.Where(n => n is { ABits: 1, BBits: 1 }).Sum(n => n.Macs))} MACs are binary");
-        if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads; layers of a fused kernel are listed under one of them");
+        if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads{(perNode.Count > 0 ? "; layers of a fused kernel are listed under one of them" : "")}");
     }
 }

@@ -45,20 +45,42 @@ public sealed class Capture
     /// <exception cref="BayouException">A tensor bypassed Ops, or the network depends on the batch in a way that no op can express.</exception>
     public static Graph Trace(nn.Module model, Func<Tensor[], Tensor[]> forward, (string Name, long[] Shape)[] inputs, string[] outputNames)
     {
-        if (current is not null) throw new BayouException("Capture: a capture is already active on this thread");
         foreach (var (name, shape) in inputs)
         {
             if (shape.Length == 0 || shape.Skip(1).Any(d => d <= 0))
                 throw new BayouException($"Capture: shape {new Ints(shape)} of input '{name}' must have a batch axis and positive sizes");
         }
+        return Evaluating(model, () =>
+        {
+            var device = model.parameters().FirstOrDefault()?.device ?? CPU;
+            var names = inputs.Select(i => i.Name).ToArray();
+            Tensor[] Zeros(long batch) => [.. inputs.Select(i => zeros([batch, .. i.Shape[1..]], device: device))];
+            var (two, outTwo) = Run(model, forward, names, () => Zeros(2));
+            var (three, outThree) = Run(model, forward, names, () => Zeros(3));
+            return Merge(two, outTwo, three, outThree, outputNames);
+        });
+    }
+
+    /// <summary>
+    /// Captures a network on one given input, for networks whose work depends on its values (which voxels are occupied). The graph holds for this input alone: its batch is not open.
+    /// </summary>
+    /// <param name="model">The network; its train/eval state is kept.</param>
+    /// <param name="input">The input.</param>
+    public static Graph TraceOn(nn.Module<Tensor, Tensor> model, Tensor input) => Evaluating(model, () =>
+    {
+        var (once, outputs) = Run(model, x => [model.call(x[0])], ["input"], () => [input]);
+        return Merge(once, outputs, once, outputs, ["logits"]);
+    });
+
+    private static Graph Evaluating(nn.Module model, Func<Graph> capture)
+    {
+        if (current is not null) throw new BayouException("Capture: a capture is already active on this thread");
         var training = model.training;
         model.eval();
         try
         {
             using var noGrad = no_grad();
-            var (two, outTwo) = Run(model, forward, inputs, 2);
-            var (three, outThree) = Run(model, forward, inputs, 3);
-            return Merge(two, outTwo, three, outThree, outputNames);
+            return capture();
         }
         finally
         {
@@ -66,20 +88,13 @@ public sealed class Capture
         }
     }
 
-    private static (Capture, int[]) Run(nn.Module model, Func<Tensor[], Tensor[]> forward, (string Name, long[] Shape)[] inputs, long batch)
+    private static (Capture, int[]) Run(nn.Module model, Func<Tensor[], Tensor[]> forward, string[] names, Func<Tensor[]> inputs)
     {
         // Merging reads shapes only: the activations of one batch size are gone before the other runs.
         using var scope = NewDisposeScope();
         var capture = new Capture(model);
-        var device = model.parameters().FirstOrDefault()?.device ?? CPU;
-        var tensors = new Tensor[inputs.Length];
-        for (var i = 0; i < inputs.Length; i++)
-        {
-            var shape = (long[])inputs[i].Shape.Clone();
-            shape[0] = batch;
-            tensors[i] = zeros(shape, device: device);
-            capture.Add(tensors[i], ValueKind.Input, inputs[i].Name);
-        }
+        var tensors = inputs();
+        for (var i = 0; i < tensors.Length; i++) capture.Add(tensors[i], ValueKind.Input, names[i]);
         current = capture;
         try
         {
