@@ -21,7 +21,7 @@ internal static class PointRuns
             progress.Stage("Data");
             var clouds = PointData.Open(data, seed);
             var setup = Setup(model, clouds, size, voxel);
-            progress.Line($"  {clouds.Name}: {clouds.Train.Count} clouds to train on, {clouds.Test.Count} to test, {clouds.Classes.Count} classes");
+            progress.Line($"  {clouds.Name}: {Clouds(clouds.Train.Count)} to train on, {clouds.Test.Count} to test, {clouds.Classes.Count} classes");
             progress.Stage("Training");
             torch.manual_seed(seed);
             using var network = setup.Create();
@@ -45,7 +45,7 @@ internal static class PointRuns
             return new Trained(model, folder, clouds.Name, measure, test, accuracy, clouds.Train.Count, clouds.Test.Count, epochs, network.parameters().Sum(p => p.numel()), trained.Seconds);
         });
         if (json) Common.PrintJson(result);
-        else Console.Out.WriteLine($"{result.Data}: test {result.Measure} {result.Test:P2}, overall accuracy {result.OverallAccuracy:P2} ({result.TestClouds} clouds); {Path.Combine(folder, "model.safetensors")}");
+        else Console.Out.WriteLine($"{result.Data}: test {result.Measure} {result.Test:P2}, overall accuracy {result.OverallAccuracy:P2} ({Clouds(result.TestClouds)}); {Path.Combine(folder, "model.safetensors")}");
         return 0;
     }
 
@@ -67,7 +67,7 @@ internal static class PointRuns
             Common.PrintJson(new { model = setup.Model, data = clouds.Name, measure, value, overallAccuracy = accuracy, clouds = clouds.Test.Count, classes = setup.Classes.Zip(classes, (name, v) => new { name, value = double.IsNaN(v) ? (double?)null : v }) });
             return 0;
         }
-        AnsiConsole.MarkupLineInterpolated($"[bold]{setup.Model}[/] on {clouds.Name}: {measure} {value:P2}, overall accuracy {accuracy:P2} ({clouds.Test.Count} clouds)");
+        AnsiConsole.MarkupLineInterpolated($"[bold]{setup.Model}[/] on {clouds.Name}: {measure} {value:P2}, overall accuracy {accuracy:P2} ({Clouds(clouds.Test.Count)})");
         for (var c = 0; c < classes.Length; c++) AnsiConsole.MarkupLineInterpolated($"  {setup.Classes[c],-16} {(double.IsNaN(classes[c]) ? "does not occur" : $"{classes[c]:P1}")}");
         return 0;
     }
@@ -79,7 +79,7 @@ internal static class PointRuns
         using var owned = network;
         var results = new List<object>();
         var failed = 0;
-        foreach (var file in files)
+        foreach (var file in files.SelectMany(Files))
         {
             try
             {
@@ -130,18 +130,42 @@ internal static class PointRuns
     private static object Label(PointSetup setup, Layer network, string file, bool json)
     {
         var cloud = PointFiles.Read(file).Finite();
-        if (setup.Task != PointTask.Voxels)
-            throw new BayouException($"{setup.Model} labels blocks of {setup.Points} points; whole scans are labelled by the sparse networks (minkunet...)");
-        var labelled = cloud with { Labels = VoxelSource.Label(network, cloud, setup.Voxels()), Triangles = null };
+        var given = Given(setup, cloud, file);
+        var labelled = cloud with { Labels = setup.Task == PointTask.Voxels ? VoxelSource.Label(network, cloud, setup.Voxels()) : ShapeSource.Label(network, cloud, setup.Shapes()), Triangles = null };
         var stem = Path.GetFileNameWithoutExtension(file) + ".labels";
+        SegmentationMetrics? agreement = null;
+        if (given is not null)
+        {
+            // The page can show them beside the predicted ones.
+            labelled = labelled with { Fields = new Dictionary<string, float[]>(cloud.Fields) { [PointColouring.GivenLabels] = Array.ConvertAll(given, l => (float)l) } };
+            agreement = new SegmentationMetrics(setup.Classes.Length);
+            agreement.Add(labelled.Labels, given);
+        }
         PointFiles.Write(labelled, stem + ".ply");
         AtomicFile.WriteAllText(stem + ".html", PointViewer.Html(labelled, Path.GetFileName(file), setup.Classes));
+        ImageEncoder.Save(PointViewer.Render(labelled), stem + ".png");
         var counts = labelled.Labels.GroupBy(l => l).OrderByDescending(g => g.Count()).Select(g => new { label = setup.Classes[g.Key], points = g.Count() }).ToArray();
         if (!json)
         {
-            AnsiConsole.MarkupLineInterpolated($"[bold]{file}[/]: {stem}.ply, {stem}.html");
+            AnsiConsole.MarkupLineInterpolated($"[bold]{file}[/]: {stem}.ply, {stem}.html, {stem}.png");
+            if (agreement is not null) AnsiConsole.MarkupLineInterpolated($"  against the file's own labels: overall accuracy {agreement.OverallAccuracy:P2}, mean IoU {agreement.MeanIou:P2}");
             foreach (var c in counts.Take(8)) AnsiConsole.MarkupLineInterpolated($"  {(double)c.points / cloud.Count,7:P1}  {c.label}");
         }
-        return new { file, ply = stem + ".ply", page = stem + ".html", counts };
+        return new { file, ply = stem + ".ply", page = stem + ".html", png = stem + ".png", counts, overallAccuracy = agreement?.OverallAccuracy, meanIou = agreement?.MeanIou };
     }
+
+    // The labels a file came with, if they are of the network's classes.
+    private static int[]? Given(PointSetup setup, PointCloud cloud, string file)
+    {
+        if (cloud.Labels is not { } labels) return null;
+        // A scan of SemanticKITTI has the raw classes.
+        if (setup.Classes.SequenceEqual(SemanticKitti.Classes) && Path.GetExtension(file) == ".bin") labels = Array.ConvertAll(labels, SemanticKitti.TrainingClass);
+        return Array.TrueForAll(labels, l => l < setup.Classes.Length) && Array.Exists(labels, l => l >= 0) ? labels : null;
+    }
+
+    // A file, a room of S3DIS, or all clouds in a folder.
+    private static IEnumerable<string> Files(string path) => !Directory.Exists(path) || Directory.Exists(Path.Combine(path, "Annotations"))
+        ? [path] : Directory.GetFiles(path).Where(f => PointFiles.Extensions.Contains(Path.GetExtension(f).ToLowerInvariant())).Order(StringComparer.Ordinal);
+
+    private static string Clouds(int count) => count == 1 ? "1 cloud" : $"{count} clouds";
 }

@@ -47,31 +47,33 @@ internal static class PointsCommand
         {
             var path = parsed.GetValue(file)!;
             var cloud = PointFiles.Read(path, parsed.GetValue(columns), parsed.GetValue(index));
+            var clouds = PointFiles.Clouds(path);
             var (low, high) = cloud.Bounds();
             var finite = cloud.Finite();
             var present = ((string, bool)[])[("colours", cloud.Colours is not null), ("normals", cloud.Normals is not null), ("intensity", cloud.Intensity is not null), ("labels", cloud.Labels is not null),
                 ("instances", cloud.Instances is not null), ("triangles", cloud.Triangles is not null)];
             string[] has = [.. present.Where(p => p.Item2).Select(p => p.Item1), .. cloud.Fields.Keys];
             var classes = cloud.Labels?.GroupBy(l => l).OrderByDescending(g => g.Count()).Select(g => new { label = g.Key, points = g.Count() }).ToArray();
-            object? voxels = null;
+            (float side, int voxels, long pairs, double pairsPerVoxel)? counted = null;
             if (parsed.GetValue(voxel) is > 0 and var side)
             {
                 var set = VoxelSpace.Create(SparseTensor.Quantize(finite.Positions, side).Coordinates);
                 var map = set.Space.Map(set, set, 3, 1, KernelRegion.Hypercube);
-                voxels = new { side, voxels = set.Count, pairs = map.Pairs, pairsPerVoxel = (double)map.Pairs / Math.Max(1, set.Count) };
+                counted = (side, set.Count, map.Pairs, (double)map.Pairs / Math.Max(1, set.Count));
             }
+            var voxels = counted is { } v ? new { v.side, v.voxels, v.pairs, v.pairsPerVoxel } : null;
             if (parsed.GetValue(json))
             {
-                Common.PrintJson(new { file = path, points = cloud.Count, notFinite = cloud.Count - finite.Count, low = finite.Count > 0 ? low : null, high = finite.Count > 0 ? high : null, has, classes, voxels });
+                Common.PrintJson(new { file = path, clouds, index = parsed.GetValue(index), points = cloud.Count, notFinite = cloud.Count - finite.Count, low = finite.Count > 0 ? low : null, high = finite.Count > 0 ? high : null, has, classes, voxels });
                 return 0;
             }
-            AnsiConsole.MarkupLineInterpolated($"[bold]{path}[/]: {cloud.Count:N0} points{(finite.Count < cloud.Count ? $", {cloud.Count - finite.Count:N0} of them not finite" : "")}");
+            AnsiConsole.MarkupLineInterpolated($"[bold]{path}[/]: {(clouds > 1 ? $"cloud {parsed.GetValue(index)} of {clouds}, " : "")}{cloud.Count:N0} points{(finite.Count < cloud.Count ? $", {cloud.Count - finite.Count:N0} of them not finite" : "")}");
             if (finite.Count > 0)
                 AnsiConsole.MarkupLineInterpolated($"  box      {string.Join("   ", "xyz".Select((c, d) => $"{c} {low[d]:0.###} to {high[d]:0.###}"))}");
             AnsiConsole.MarkupLineInterpolated($"  columns  {(has.Length == 0 ? "only positions" : string.Join(", ", has))}");
             if (classes is not null)
                 AnsiConsole.MarkupLineInterpolated($"  classes  {string.Join(", ", classes.Take(12).Select(c => $"{c.label}: {c.points:N0}"))}{(classes.Length > 12 ? ", ..." : "")}");
-            if (voxels is not null) AnsiConsole.MarkupLineInterpolated($"  voxels   {voxels}");
+            if (voxels is not null) AnsiConsole.MarkupLineInterpolated($"  voxels   {voxels.voxels:N0} of side {voxels.side}, {voxels.pairs:N0} pairs of a 3x3x3 kernel, {voxels.pairsPerVoxel:0.00} a voxel");
             return 0;
         });
         return command;
@@ -119,7 +121,8 @@ internal static class PointsCommand
                 "semantickitti" => SemanticKitti.Classes,
                 _ => null,
             }, parsed.GetValue(names) == "semantickitti");
-            if (kitti && cloud.Labels is { } raw) cloud = cloud with { Labels = Array.ConvertAll(raw, SemanticKitti.TrainingClass) };
+            // A scan has the raw classes; what `bayou predict` wrote has those of training.
+            if (kitti && Path.GetExtension(path) == ".bin" && cloud.Labels is { } raw) cloud = cloud with { Labels = Array.ConvertAll(raw, SemanticKitti.TrainingClass) };
             var page = parsed.GetValue(output) ?? Path.GetFileNameWithoutExtension(path.TrimEnd('/')) + ".html";
             AtomicFile.WriteAllText(page, PointViewer.Html(cloud, Path.GetFileName(path.TrimEnd('/')), classes));
             if (parsed.GetValue(png) is { } picture) ImageEncoder.Save(PointViewer.Render(cloud), picture);

@@ -41,6 +41,15 @@ public static class PointFiles
         };
     }
 
+    /// <summary>Clouds in a file: 1, or the first axis of a .npy or .h5 file with three.</summary>
+    /// <exception cref="BayouException">The file cannot be read.</exception>
+    public static int Clouds(string path) => Path.GetExtension(path).ToLowerInvariant() switch
+    {
+        ".npy" => NumpyFile.Read(Load(path), path).Shape is [var clouds, _, _] ? clouds : 1,
+        ".h5" or ".hdf5" => Hdf5Clouds.ReadAll(path).Count,
+        _ => 1,
+    };
+
     /// <summary>Writes a cloud as .ply, .pcd, .bin (x y z intensity), .npy ([n, 3] or [n, 6] with colours), .off or .xyz/.txt; whole or not at all.</summary>
     /// <exception cref="BayouException">Another extension, or the file cannot be written.</exception>
     public static void Write(PointCloud cloud, string path)

@@ -7,20 +7,21 @@ namespace Bayou.Points;
 /// <summary>What PointNet++'s opaque nodes compute: neighbourhoods and their features as tensors, differentiable in the features.</summary>
 internal static class PointGroups
 {
-    // xyz [B, N, 3] -> centres int [B, M], neighbours int [B, M, k].
-    public static (Tensor Centres, Tensor Index) Of(Tensor xyz, int samples, float radius, int neighbours)
+    // xyz [B, N, 3] -> indices of the furthest points int [B, M].
+    public static Tensor Centres(Tensor xyz, int samples)
     {
         using var noGrad = no_grad();
-        var centres = PointOps.FurthestPointSample(xyz.detach(), samples);
-        return (centres, PointOps.BallQuery(radius, neighbours, xyz.detach(), Rows(xyz.detach(), centres)));
+        return PointOps.FurthestPointSample(xyz.detach(), samples);
     }
 
-    // Centres [B, M, 3] and groups [B, M, k, 3 + C]: coordinates relative to the centre, then features.
-    public static Tensor[] Gather(Tensor xyz, Tensor? features, Tensor centres, Tensor index)
+    // The points in the ball around each of the centres [B, M, 3] -> [B, M, k, 3 + C]: coordinates relative to the centre, then features (or features first).
+    public static Tensor Gather(Tensor xyz, Tensor? features, Tensor centres, float radius, int neighbours, bool featuresFirst = false)
     {
-        var middle = Rows(xyz, centres);
-        var local = Rows(xyz, index).sub(middle.unsqueeze(2));
-        return [middle, features is null ? local : cat([local, Rows(features, index)], -1)];
+        Tensor index;
+        using (no_grad()) index = PointOps.BallQuery(radius, neighbours, xyz.detach(), centres.detach());
+        var local = Rows(xyz, index).sub(centres.unsqueeze(2));
+        if (features is null) return local;
+        return featuresFirst ? cat([Rows(features, index), local], -1) : cat([local, Rows(features, index)], -1);
     }
 
     // Inputs fine xyz, coarse xyz, coarse features [B, M, D] -> [B, N, D].
@@ -33,7 +34,7 @@ internal static class PointGroups
     }
 
     // x [B, N, C], index [B, ...] -> [B, ..., C].
-    private static Tensor Rows(Tensor x, Tensor index)
+    public static Tensor Rows(Tensor x, Tensor index)
     {
         var (b, n) = (x.shape[0], x.shape[1]);
         long[] ones = [b, .. Enumerable.Repeat(1L, (int)index.dim() - 1)];

@@ -4,22 +4,32 @@ using static TorchSharp.torch;
 
 namespace Bayou.Points;
 
-/// <summary>One level of PointNet++: how many samples, how far they look, what their small network is.</summary>
+/// <summary>One level of PointNet++.</summary>
+/// <param name="Samples">Centres; 0 groups the whole cloud.</param>
+public abstract record LevelConfig(int Samples)
+{
+    // The level over features of so many channels (beside the coordinates).
+    internal abstract PointLevel Create(int inFeatures);
+}
+
+/// <summary>A level of one scale: how many samples, how far they look, what their small network is.</summary>
 /// <param name="Samples">Centres; 0 groups the whole cloud.</param>
 /// <param name="Radius">Of the ball.</param>
 /// <param name="Neighbours">Points of a ball.</param>
 /// <param name="Widths">Channels of the layers.</param>
-public sealed record SetAbstractionConfig(int Samples, float Radius, int Neighbours, int[] Widths);
+public sealed record SetAbstractionConfig(int Samples, float Radius, int Neighbours, int[] Widths) : LevelConfig(Samples)
+{
+    internal override PointLevel Create(int inFeatures) => new SetAbstraction(this, inFeatures + 3);
+}
 
 /// <summary>
-/// PointNet++ (Qi et al., NeurIPS 2017, arXiv 1706.02413), single-scale grouping: furthest points as centres, a PointNet in every ball, and so on coarser;
-/// for segmentation the way back by
-/// interpolation among the three nearest. Clouds [B, C, N] (x, y, z first) -> logits [B, classes], or [B N, classes]. Keys of the widespread PyTorch version (sa1.mlp_convs.0.weight, ...).
+/// PointNet++ (Qi et al., NeurIPS 2017, arXiv 1706.02413), single-scale or multi-scale grouping: furthest points as centres, a PointNet in every ball (or in balls of several radii, side by
+/// side), and so on coarser; for segmentation the way back by interpolation among the three nearest. Clouds [B, C, N] (x, y, z first) -> logits [B, classes], or [B N, classes]. Keys of the widespread PyTorch version (sa1.mlp_convs.0.weight, ...).
 /// </summary>
 public sealed class PointNet2 : Layer
 {
-    private readonly SetAbstraction sa1, sa2, sa3;
-    private readonly SetAbstraction? sa4;
+    private readonly PointLevel sa1, sa2, sa3;
+    private readonly PointLevel? sa4;
     private readonly FeaturePropagation? fp4, fp3, fp2, fp1;
     private readonly Linear? fc1, fc2, fc3;
     private readonly PointConv? conv1, conv2;
@@ -30,23 +40,25 @@ public sealed class PointNet2 : Layer
     private readonly bool segment;
     private readonly int channels;
 
-    private PointNet2(int classes, int inChannels, SetAbstractionConfig[] levels, int[][]? back, double dropout)
+    private PointNet2(int classes, int inChannels, LevelConfig[] levels, int[][]? back, double dropout, double? lastDropout = null)
     {
         if (inChannels < 3) throw new BayouException($"PointNet++ needs at least x, y and z; {inChannels} channels are given");
         (segment, channels) = (back is not null, inChannels);
         // Classification sees features beyond the coordinates; segmentation repeats the coordinates among them, as the published network does.
-        int first = segment ? inChannels : inChannels - 3, a = levels[0].Widths[^1], b = levels[1].Widths[^1], c = levels[2].Widths[^1];
-        (sa1, sa2, sa3) = (new(levels[0], first + 3), new(levels[1], a + 3), new(levels[2], b + 3));
+        sa1 = levels[0].Create(segment ? inChannels : inChannels - 3);
+        sa2 = levels[1].Create(sa1.Channels);
+        sa3 = levels[2].Create(sa2.Channels);
+        int a = sa1.Channels, b = sa2.Channels, c = sa3.Channels;
         drop1 = new(dropout);
         if (back is null)
         {
             (fc1, bn1, fc2, bn2, fc3) = (new(c, c / 2), new(c / 2), new(c / 2, c / 4), new(c / 4), new(c / 4, classes));
-            drop2 = new(dropout);
+            drop2 = new(lastDropout ?? dropout);
         }
         else
         {
-            sa4 = new(levels[3], c + 3);
-            (fp4, fp3) = (new(levels[3].Widths[^1] + c, back[0]), new(back[0][^1] + b, back[1]));
+            sa4 = levels[3].Create(c);
+            (fp4, fp3) = (new(sa4.Channels + c, back[0]), new(back[0][^1] + b, back[1]));
             (fp2, fp1) = (new(back[1][^1] + a, back[2]), new(back[2][^1], back[3]));
             (conv1, bn1, conv2) = (new(back[3][^1], 128), new(128), new(128, classes));
         }
@@ -66,7 +78,33 @@ public sealed class PointNet2 : Layer
     /// <param name="levels">Other levels; null: published.</param>
     public static PointNet2 Segmenter(int classes, int inChannels = 9, SetAbstractionConfig[]? levels = null) => new(classes, inChannels, levels ??
         [new(1024, 0.1f, 32, [32, 32, 64]), new(256, 0.2f, 32, [64, 64, 128]), new(64, 0.4f, 32, [128, 128, 256]), new(16, 0.8f, 32, [256, 256, 512])],
-        [[256, 256], [256, 256], [256, 128], [128, 128, 128]], 0.5);
+        Back, 0.5);
+
+    /// <summary>The published classifier with multi-scale grouping (supplement, section B.1): balls of three radii at 512 and 128 centres.</summary>
+    /// <param name="classes">Classes.</param>
+    /// <param name="inChannels">3, or 6 with normals.</param>
+    /// <param name="levels">Other levels; null: published.</param>
+    public static PointNet2 MultiScaleClassifier(int classes, int inChannels = 3, LevelConfig[]? levels = null) => new(classes, inChannels, levels ??
+    [
+        new MultiScaleConfig(512, new(0.1f, 16, [32, 32, 64]), new(0.2f, 32, [64, 64, 128]), new(0.4f, 128, [64, 96, 128])),
+        new MultiScaleConfig(128, new(0.2f, 32, [64, 64, 128]), new(0.4f, 64, [128, 128, 256]), new(0.8f, 128, [128, 128, 256])),
+        new SetAbstractionConfig(0, 0, 0, [256, 512, 1024]),
+    ], null, 0.4, 0.5);
+
+    /// <summary>The published segmenter of rooms with multi-scale grouping: balls of two radii at every level.</summary>
+    /// <param name="classes">Classes.</param>
+    /// <param name="inChannels">Channels of a point.</param>
+    /// <param name="levels">Other levels; null: published.</param>
+    public static PointNet2 MultiScaleSegmenter(int classes, int inChannels = 9, LevelConfig[]? levels = null) => new(classes, inChannels, levels ??
+    [
+        new MultiScaleConfig(1024, new(0.05f, 16, [16, 16, 32]), new(0.1f, 32, [32, 32, 64])),
+        new MultiScaleConfig(256, new(0.1f, 16, [64, 64, 128]), new(0.2f, 32, [64, 96, 128])),
+        new MultiScaleConfig(64, new(0.2f, 16, [128, 196, 256]), new(0.4f, 32, [128, 196, 256])),
+        new MultiScaleConfig(16, new(0.4f, 16, [256, 256, 512]), new(0.8f, 32, [256, 384, 512])),
+    ], Back, 0.5);
+
+    // Widths of the way back, coarsest first.
+    private static int[][] Back => [[256, 256], [256, 256], [256, 128], [128, 128, 128]];
 
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
@@ -94,8 +132,20 @@ public sealed class PointNet2 : Layer
     }
 }
 
+/// <summary>A level: xyz [B, N, 3] and features [B, N, C] or null -> centres [B, M, 3] and features [B, M, C'].</summary>
+internal abstract class PointLevel : Layer
+{
+    /// <summary>C'.</summary>
+    public abstract int Channels { get; }
+
+    public abstract (Tensor Xyz, Tensor Features) Forward(Tensor xyz, Tensor? features);
+
+    // Grouping costs no products: what is moved counts.
+    protected static OpWork Moved(long[]?[] inputs, long[][] outputs) => new(0, outputs.Sum(o => o.Aggregate(1L, (a, b) => a * b)));
+}
+
 /// <summary>Sampling, grouping and a PointNet (section 3.2). Keys mlp_convs.i, mlp_bns.i.</summary>
-internal sealed class SetAbstraction : Layer
+internal sealed class SetAbstraction : PointLevel
 {
     private readonly LayerList<PointConv> mlp_convs = new();
     private readonly LayerList<BatchNorm> mlp_bns = new();
@@ -120,8 +170,9 @@ internal sealed class SetAbstraction : Layer
         return x;
     }
 
-    // xyz [B, N, 3], features [B, N, C] or null -> centres [B, M, 3], features [B, M, C'].
-    public (Tensor Xyz, Tensor Features) Forward(Tensor xyz, Tensor? features)
+    public override int Channels => config.Widths[^1];
+
+    public override (Tensor Xyz, Tensor Features) Forward(Tensor xyz, Tensor? features)
     {
         if (config.Samples == 0)
         {
@@ -130,18 +181,17 @@ internal sealed class SetAbstraction : Layer
             return (Ops.Slice(xyz, 1, 0, 1), Ops.Reduce(Ops.Reshape(y, -1, xyz.shape[1], y.shape[1]), Reduction.Max, new Ints(1), keepDim: true));
         }
         var inputs = features is null ? new Tensor?[] { xyz } : [xyz, features];
-        var grouped = Ops.Opaque("SetGrouping", Group, Free, false, inputs);
+        var grouped = Ops.Opaque("SetGrouping", Group, Moved, false, inputs);
         var z = call(Ops.Reshape(grouped[1], -1, grouped[1].shape[3]));
         return (grouped[0], Ops.Reduce(Ops.Reshape(z, -1, config.Samples, config.Neighbours, z.shape[1]), Reduction.Max, new Ints(2)));
     }
 
     private Tensor[] Group(Tensor?[] x, bool training)
     {
-        var (centres, index) = PointGroups.Of(x[0]!, config.Samples, config.Radius, config.Neighbours);
-        return PointGroups.Gather(x[0]!, x.Length > 1 ? x[1] : null, centres, index);
+        var centres = PointGroups.Centres(x[0]!, config.Samples);
+        var middle = PointGroups.Rows(x[0]!, centres);
+        return [middle, PointGroups.Gather(x[0]!, x.Length > 1 ? x[1] : null, middle, config.Radius, config.Neighbours)];
     }
-
-    private static OpWork Free(long[]?[] inputs, long[][] outputs) => new(0, outputs.Sum(o => o.Aggregate(1L, (a, b) => a * b)));
 }
 
 /// <summary>Features back onto finer points: the three nearest coarse ones by inverse distance, then point-wise layers (section 3.4).</summary>

@@ -16,7 +16,7 @@ public sealed record PointData(string Name, IReadOnlyList<string> Classes, IRead
     public const string Forms = "a folder with train_points.npy, train_labels.npy, test_points.npy, test_labels.npy; a folder with a sub-folder of clouds a class (ModelNet: CLASS/train, CLASS/test); "
         + "a scan or a folder of scans with SemanticKITTI labels (one scan is cut into sectors); synthetic-rooms or synthetic-streets, with :target for the shifted domain";
 
-    private const int Sectors = 8;
+    private const int Sectors = 16;
 
     /// <summary>Opens a data set.</summary>
     /// <param name="data">See <see cref="Forms"/>.</param>

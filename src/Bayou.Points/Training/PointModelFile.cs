@@ -33,18 +33,20 @@ public sealed record PointSetup(string Model, string[] Classes, int Channels, in
     public IBatchSource Source(IReadOnlyList<ShapeSample> samples, int batch, bool training, int seed)
     {
         if (Task == PointTask.Voxels) return new VoxelSource([.. samples.Select(s => s.Cloud)], Classes.Length, batch, Voxels(training, seed));
-        var segment = Task == PointTask.SegmentPoints;
-        return new ShapeSource(samples, Classes.Length, batch, new ShapeOptions
-        {
-            Points = Points,
-            Channels = Channels,
-            Segment = segment,
-            Normalize = true,
-            Training = training,
-            Seed = seed,
-            Augmentation = !training ? null : segment ? new PointAugmentation { RotateZ = Math.PI, Jitter = 0.005 } : PointAugmentation.Shapes with { Drop = 0.5 },
-        });
+        return new ShapeSource(samples, Classes.Length, batch, Shapes(training, seed));
     }
+
+    /// <summary>Settings of a source of clouds.</summary>
+    public ShapeOptions Shapes(bool training = false, int seed = 0) => new()
+    {
+        Points = Points,
+        Channels = Channels,
+        Segment = Task == PointTask.SegmentPoints,
+        Normalize = true,
+        Training = training,
+        Seed = seed,
+        Augmentation = !training ? null : Task == PointTask.SegmentPoints ? new PointAugmentation { RotateZ = Math.PI, Jitter = 0.005 } : PointAugmentation.Shapes with { Drop = 0.5 },
+    };
 
     /// <summary>Makes the network with fresh weights.</summary>
     public Layer Create() =>

@@ -117,6 +117,30 @@ public sealed class ShapeSource : IBatchSource
         return [.. Enumerable.Range(0, wanted).Select(i => order[(int)(i * step) % count])];
     }
 
+    /// <summary>Labels every point of a cloud with a network that sees a fixed number of points: random parts of the cloud, one after the other.</summary>
+    /// <param name="network">[1, C, N] -> logits [N, classes].</param>
+    /// <param name="cloud">The points.</param>
+    /// <param name="options">As the network was trained.</param>
+    /// <returns>[n] classes.</returns>
+    public static int[] Label(nn.Module<Tensor, Tensor> network, PointCloud cloud, ShapeOptions options)
+    {
+        var order = Enumerable.Range(0, cloud.Count).ToArray();
+        SampleRandom.For(options.Seed, 0, 0).Shuffle(order.AsSpan());
+        var labels = new int[cloud.Count];
+        using var guard = no_grad();
+        for (var from = 0; from < order.Length; from += options.Points)
+        {
+            using var scope = NewDisposeScope();
+            // The last part is filled up with points of the first.
+            var part = Enumerable.Range(from, options.Points).Select(i => order[i % order.Length]).ToArray();
+            var source = new ShapeSource([new ShapeSample(cloud.Select(part) with { Labels = new int[part.Length] })], 1, 1, options with { Training = false, Segment = true });
+            using var batch = source.Epoch(0).First();
+            var best = VoxelTraining.Best(network.call(batch.Images));
+            for (var i = 0; i < part.Length && from + i < order.Length; i++) labels[part[i]] = best[i];
+        }
+        return labels;
+    }
+
     /// <summary>Moves the mean to 0 and scales the largest distance to 1, in place.</summary>
     public static void ToUnitSphere(float[] positions)
     {

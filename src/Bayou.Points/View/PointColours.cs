@@ -11,7 +11,13 @@ public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(stri
     // Twelve hues that stay apart for most eyes, then again darker.
     private static readonly uint[] Palette = [0x4E9AF1, 0xF28E2B, 0x59A14F, 0xE15759, 0x9C6FD6, 0xEDC948, 0x76B7B2, 0xFF9DA7, 0xB07A52, 0xBAB0AC, 0x2FB5C8, 0xC3D94E];
 
-    /// <summary>Every colouring the cloud's columns allow: its own colours, classes, instances, echo strength, height; the first is the most telling.</summary>
+    /// <summary>The column of a predicted cloud that holds the labels its file came with.</summary>
+    public const string GivenLabels = "given_label";
+
+    /// <summary>
+    /// Every colouring the cloud's columns allow: classes, those it came with and where the two differ (<see cref="GivenLabels"/>), its own colours, instances, echo strength, height; the first
+    /// is the most telling.
+    /// </summary>
     /// <param name="cloud">The points.</param>
     /// <param name="classes">Names of the labels, or null.</param>
     public static IReadOnlyList<PointColouring> Of(PointCloud cloud, IReadOnlyList<string>? classes = null)
@@ -19,14 +25,23 @@ public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(stri
         var ways = new List<PointColouring>();
         if (cloud.Labels is { } labels)
         {
-            var present = labels.Distinct().Order().Take(64).Select(l => (l < 0 ? "ignored" : classes is not null && l < classes.Count ? classes[l] : $"class {l}", Hex(Of(l)))).ToArray();
-            ways.Add(new("classes", Map(labels, Of), present));
+            var given = cloud.Fields.TryGetValue(GivenLabels, out var column) ? Array.ConvertAll(column, v => (int)v) : null;
+            ways.Add(new(given is null ? "classes" : "predicted", Map(labels, Of), Legend(labels)));
+            if (given is not null)
+            {
+                ways.Add(new("given", Map(given, Of), Legend(given)));
+                var judged = labels.Zip(given, (p, g) => g < 0 ? 0x3A4048u : p == g ? 0x7C8794u : 0xF2495Cu).ToArray();
+                ways.Add(new("errors", Map([.. Enumerable.Range(0, judged.Length)], i => judged[i]), [("wrong", "#f2495c"), ("right", "#7c8794"), ("not labelled", "#3a4048")]));
+            }
         }
         if (cloud.Colours is { } rgb) ways.Add(new("colours", rgb, []));
         if (cloud.Instances is { } instances) ways.Add(new("instances", Map(instances, i => i == 0 ? 0x606870 : Of(i - 1)), []));
         if (cloud.Intensity is { } intensity) ways.Add(new("intensity", Ramp(intensity), []));
         ways.Add(new("height", Ramp([.. Enumerable.Range(0, cloud.Count).Select(i => cloud.Positions[3 * i + 2])]), []));
         return ways;
+
+        (string, string)[] Legend(int[] of) =>
+            [.. of.Distinct().Order().Take(64).Select(l => (l < 0 ? "ignored" : classes is not null && l < classes.Count ? classes[l] : $"class {l}", Hex(Of(l))))];
     }
 
     /// <summary>Colour of a class.</summary>

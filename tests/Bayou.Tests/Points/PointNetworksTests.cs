@@ -16,6 +16,11 @@ public sealed class PointNetworksTests
     [InlineData("pointnet2_cls", "sa1.mlp_convs.0.weight", 64, 3, 1)]
     [InlineData("pointnet2_cls", "sa3.mlp_convs.0.weight", 256, 259, 1)]
     [InlineData("pointnet2_seg", "fp4.mlp_convs.0.weight", 256, 768, 1)]
+    [InlineData("pointnet2_msg_cls", "sa1.conv_blocks.2.1.weight", 96, 64, 1)]
+    [InlineData("pointnet2_msg_cls", "sa2.conv_blocks.0.0.weight", 64, 323, 1)]
+    [InlineData("pointnet2_msg_cls", "sa3.mlp_convs.0.weight", 256, 643, 1)]
+    [InlineData("pointnet2_msg_seg", "sa4.conv_blocks.1.0.weight", 256, 515, 1)]
+    [InlineData("pointnet2_msg_seg", "fp4.mlp_convs.0.weight", 256, 1536, 1)]
     [InlineData("minkunet34c", "block4.5.conv2.kernel", 27, 256, 256)]
     [InlineData("minkunet50", "block1.0.downsample.0.kernel", 32, 128, 0)]
     public void CatalogModelsHaveThePublishedKeysAndTheirOwnCount(string name, string key, long a, long b, long c)
@@ -47,6 +52,14 @@ public sealed class PointNetworksTests
             using var guard = no_grad();
             TensorAssert.Close(network.call(cloud), network.call(cloud.index_select(2, order)), 1e-3, 1e-4);
             network.Dispose();
+        }
+        // Multi-scale: a ball as large as the cloud in one of the scales.
+        using (var multi = PointNet2.MultiScaleClassifier(5, 3, [new MultiScaleConfig(64, new(0.8f, 64, [8, 16]), new(5f, 64, [8])), new MultiScaleConfig(64, new GroupScale(5f, 64, [16, 16])), new SetAbstractionConfig(0, 0, 0, [16, 32])]))
+        {
+            multi.eval();
+            using var guard = no_grad();
+            TensorAssert.Close(multi.call(cloud), multi.call(cloud.index_select(2, order)), 1e-3, 1e-4);
+            Assert.Equal(multi.parameters().Sum(p => p.numel()), Cost.Of(multi, 1, 3, 64).Parameters);
         }
         var segmenter = new PointNet(new PointNetConfig { Classes = 4, Width = 0.25, Segment = true });
         segmenter.eval();
@@ -114,6 +127,31 @@ public sealed class PointNetworksTests
         var evaluation = Evaluator.Evaluate(network, new VoxelSource(rooms, SyntheticRooms.Classes.Count, 1, options with { Training = false }));
         Assert.Equal(metrics.OverallAccuracy, evaluation.Top1, 6);
         Assert.Equal(rooms[0].Count, VoxelSource.Label(network, rooms[0], options).Length);
+    }
+
+    [Fact]
+    public void EveryPointOfALargeCloudGetsALabel()
+    {
+        // A network that says which half of the (centred) cloud a point lies in.
+        using var halves = new Halves();
+        var cloud = new PointCloud { Positions = [.. Enumerable.Range(0, 3 * 150).Select(i => i % 3 == 0 ? (i / 3 % 2 == 0 ? -1f : 1f) : i * 1e-4f)] };
+        Assert.Equal(Enumerable.Range(0, 150).Select(i => i % 2), ShapeSource.Label(halves, cloud, new ShapeOptions { Points = 64 }));
+    }
+
+    private sealed class Halves() : nn.Module<Tensor, Tensor>("halves")
+    {
+        public override Tensor forward(Tensor x) => stack([x[0, 0].neg(), x[0, 0]], 1);
+    }
+
+    [Fact]
+    public void APredictedCloudIsShownBesideItsOwnLabels()
+    {
+        var cloud = new PointCloud { Positions = new float[9], Labels = [0, 1, 1], Fields = new Dictionary<string, float[]> { [PointColouring.GivenLabels] = [0, 0, -100] } };
+        var ways = PointColouring.Of(cloud, ["left", "right"]);
+        Assert.Equal(["predicted", "given", "errors", "height"], ways.Select(w => w.Name));
+        Assert.Equal(["ignored", "left"], ways[1].Legend.Select(l => l.Name));
+        // Right, wrong, not labelled: three colours.
+        Assert.Equal([0x7C, 0x87, 0x94, 0xF2, 0x49, 0x5C, 0x3A, 0x40, 0x48], ways[2].Rgb);
     }
 
     [Fact]
