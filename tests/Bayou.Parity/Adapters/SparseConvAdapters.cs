@@ -133,6 +133,12 @@ public sealed class SpconvAdapter : IParityAdapter
         var x = SpconvTensor.Create(c.Inputs["coords"], c.Inputs["feats"], [grid, grid, grid]);
         foreach (var key in c.Weights.Keys)
         {
+            if (Regex.Match(key, @"^(subm_k(\d+)(?:_?d(\d+))?)\.weight_oikkk$") is { Success: true } same)
+            {
+                var dilated = same.Groups[3].Success ? int.Parse(same.Groups[3].Value) : 1;
+                ours[$"{same.Groups[1].Value}.F"] = Layer(SpconvKind.Submanifold, c.Weights[key], int.Parse(same.Groups[2].Value), 1, 0, dilated, same.Groups[1].Value).call(x).Features;
+                continue;
+            }
             var match = Regex.Match(key, @"^(k(\d+)s(\d+)p(\d+)(?:d(\d+))?)\.weight_oikkk$");
             if (!match.Success) continue;
             var name = match.Groups[1].Value;
@@ -140,9 +146,9 @@ public sealed class SpconvAdapter : IParityAdapter
             var y = Layer(SpconvKind.Regular, c.Weights[key], kernel, stride, padding, match.Groups[5].Success ? int.Parse(match.Groups[5].Value) : 1, name).call(x);
             ours[$"{name}.coords"] = tensor(y.Coordinates, [y.Coordinates.Length / 4, 4]);
             (ours[$"{name}.F"], ours[$"{name}.spatial_shape"]) = (y.Features, tensor(y.SpatialShape.Select(n => (long)n).ToArray()));
-            // The inverse goes back along fine = 2 coarse - 1 + j: the convolution of stride 2 and padding 1.
+            // The inverse goes back along fine = stride coarse - padding + j: onto the inputs of the centred strided convolution.
             var inverse = $"inverse_k{kernel}";
-            if (stride != 2 || padding != 1 || !c.Weights.TryGetValue($"{inverse}.weight_oikkk_of_the_inverse", out var weight)) continue;
+            if (stride == 1 || padding != (kernel - 1) / 2 || !c.Weights.TryGetValue($"{inverse}.weight_oikkk_of_the_inverse", out var weight)) continue;
             ours[$"{inverse}.F"] = Layer(SpconvKind.Inverse, weight, kernel, 1, 0, 1, name).call(y).Features;
         }
         return ours;
