@@ -24,13 +24,32 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
             {
                 var columns = Columns(output.Width - x, rows == 4);
                 // Kernel columns that meet the picture from at least one column of the tile.
-                int left = Math.Max(0, offsetX - x - (columns - 1)), width = Math.Max(0, Math.Min(kernel.Width, input.Width + offsetX - x) - left);
-                if (rows == 4) Tall(y, x, columns, left, width);
-                else Flat(y, x, rows, columns, left, width);
-                x += columns;
+                var (left, width) = Meet(x, columns);
+                if (rows == 4)
+                {
+                    Tall(y, x, columns, left, width);
+                    x += columns;
+                    continue;
+                }
+                // Tiles of the same form are one call.
+                var tiles = 1;
+                if (x + columns <= output.Width)
+                {
+                    for (int next; (next = x + tiles * columns) + columns <= output.Width && Columns(output.Width - next, false) == columns && Meet(next, columns) == (left, width);) tiles++;
+                }
+                Flat(y, x, rows, columns, tiles, left, width);
+                x += tiles * columns;
             }
             y += rows;
         }
+    }
+
+    private (int Left, int Width) Meet(int x, int columns)
+    {
+        // Where the whole kernel stays within the margin, no column is left out: equal tiles are worth more.
+        if (offsetX - x <= DepthwiseTuning.Margin && x + columns - 1 + kernel.Width - offsetX <= input.Width + DepthwiseTuning.Margin) return (0, kernel.Width);
+        var left = Math.Max(0, offsetX - x - (columns - 1));
+        return (left, Math.Max(0, Math.Min(kernel.Width, input.Width + offsetX - x) - left));
     }
 
     // The width that leaves least over. A kernel wider than the map meets it from every column, but each tile also sees as many columns of padding as it is wide: narrow tiles then.
@@ -42,28 +61,31 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
         return left switch { <= 4 => 4, <= 6 or 10 or 12 or 14 or 18 or 20 => 6, _ => 8 };
     }
 
-    // One or two rows.
-    private void Flat(int y, int x, int rows, int columns, int left, int width)
+    // One or two rows of some tiles.
+    private void Flat(int y, int x, int rows, int columns, int tiles, int left, int width)
     {
         var valid = Math.Min(columns, output.Width - x);
         var direct = valid == columns && lanes == T.Count;
-        var target = output.Data + y * output.Row + x * output.Pixel;
-        if (accumulate) Load(target, rows, columns, valid);
-        var work = new PairWork<T>
+        for (var more = direct ? 1 : tiles; more > 0; more--, x += columns)
         {
-            Start = start,
-            From = accumulate ? sums : null,
-            FromRow = columns * T.Count,
-            To = direct ? target : sums,
-            ToRow = direct ? output.Row : columns * T.Count,
-            ToPixel = direct ? output.Pixel : T.Count,
-            InputRow = input.Row,
-            KernelRow = kernel.Row,
-            KernelPixel = kernel.Pixel,
-            IsPair = rows == 2,
-        };
-        Two(work, y - offsetY, x + left - offsetX, left, width, columns, 0, input.Height);
-        if (!direct) Store(target, rows, columns, valid);
+            var target = output.Data + y * output.Row + x * output.Pixel;
+            if (!direct && accumulate) Load(target, rows, columns, valid);
+            var work = new PairWork<T>
+            {
+                Start = start,
+                Continue = accumulate,
+                To = direct ? target : sums,
+                ToRow = direct ? output.Row : columns * T.Count,
+                ToPixel = direct ? output.Pixel : T.Count,
+                InputRow = input.Row,
+                KernelRow = kernel.Row,
+                KernelPixel = kernel.Pixel,
+                IsPair = rows == 2,
+                Tiles = direct ? tiles : 1,
+            };
+            Two(work, y - offsetY, x + left - offsetX, left, width, columns, 0, input.Height);
+            if (!direct) Store(target, rows, columns, valid);
+        }
     }
 
     // Four rows: the input rows that all of them meet, then those that only some see, by pairs.
@@ -85,8 +107,7 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
             var rows = sums + r * columns * T.Count;
             var work = new PairWork<T>
             {
-                From = rows,
-                FromRow = columns * T.Count,
+                Continue = true,
                 To = rows,
                 ToRow = columns * T.Count,
                 ToPixel = T.Count,
@@ -94,6 +115,7 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
                 KernelRow = kernel.Row,
                 KernelPixel = kernel.Pixel,
                 IsPair = true,
+                Tiles = 1,
             };
             Two(work, top + r, column, left, width, columns, 0, Math.Min(all, input.Height));
             Two(work, top + r, column, left, width, columns, end, input.Height);
@@ -112,7 +134,7 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
             else (upper, both, lower) = (firstLower - first, end - firstLower, Math.Max(0, endLower - Math.Max(end, firstLower)));
         }
         if (width == 0) (upper, both, lower) = (0, 0, 0);
-        if (upper + both + lower == 0 && work.From == work.To) return;
+        if (upper + both + lower == 0 && work.Continue) return;
         float* i = input.Data + first * input.Row + column * (nint)T.Count, k = kernel.Data + (first - top) * kernel.Row + left * kernel.Pixel;
         switch (columns)
         {
@@ -154,6 +176,9 @@ internal static class DepthwiseTuning
 {
     /// <summary>Columns of zeros the input must have on either side: tiles reach over the edge.</summary>
     public const int Margin = 7;
+
+    /// <summary>Output rows for which input rows are packed at a time, where the kernel has few rows; a multiple of every tile's.</summary>
+    public const int Strip = 8;
 
     /// <summary>Floats a tile of sums needs.</summary>
     public const int TileLength = 24 * 16;

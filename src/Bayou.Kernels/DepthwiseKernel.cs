@@ -12,16 +12,48 @@ namespace Bayou.Kernels;
 /// </summary>
 public static unsafe class DepthwiseKernel
 {
+    // Above this, transforms are not the faster way: their instructions beside the multiply-adds they replace, measured.
+    private const double Transforms = 1.05;
+
     /// <summary>y = x * w + bias.</summary>
     /// <param name="x">[N, C, H, W].</param>
     /// <param name="w">[C, KH, KW].</param>
     /// <param name="bias">[C] or null.</param>
     /// <param name="y">[N, C, OutH, OutW], written.</param>
     /// <param name="s">Sizes.</param>
-    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s)
+    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s) => Forward(x, [Taps(w, s)], bias, y, s);
+
+    /// <summary>y = sum of x * w over several kernels, + bias.</summary>
+    /// <param name="x">[N, C, H, W].</param>
+    /// <param name="kernels">Kernels that give outputs of the same size.</param>
+    /// <param name="bias">[C] or null.</param>
+    /// <param name="y">[N, C, OutH, OutW], written.</param>
+    /// <param name="s">Sizes; those of the kernels are their own.</param>
+    public static void Forward(DepthwisePlanes x, DepthwiseTaps[] kernels, float* bias, DepthwisePlanes y, DepthwiseShape s)
     {
-        var work = new DepthwiseWork(s, s.OutH) { X = x, W = w, Bias = bias, Y = y };
+        if (ByTransforms(s, kernels, out var size))
+        {
+            new DepthwiseFourier(s, kernels, false, size) { X = x, Bias = bias, Y = y }.Run();
+            return;
+        }
+        var work = new DepthwiseWork(s, kernels, s.OutH) { X = x, Bias = bias, Y = y };
         KernelThreads.Run(work.Units, s.UsefulMacs, work.Forward);
+    }
+
+    /// <summary>Gradient of the input of a sum of convolutions.</summary>
+    /// <param name="kernels">Kernels.</param>
+    /// <param name="dy">Gradient of the output, [N, C, OutH, OutW].</param>
+    /// <param name="dx">[N, C, H, W], written.</param>
+    /// <param name="s">Sizes; those of the kernels are their own.</param>
+    public static void InputGradient(DepthwiseTaps[] kernels, DepthwisePlanes dy, DepthwisePlanes dx, DepthwiseShape s)
+    {
+        if (ByTransforms(s, kernels, out var size))
+        {
+            new DepthwiseFourier(s, kernels, true, size) { X = dy, Y = dx }.Run();
+            return;
+        }
+        var work = new DepthwiseWork(s, kernels, s.H) { X = dx, Y = dy, Dx = dx };
+        KernelThreads.Run(work.Units, s.UsefulMacs, work.Backward);
     }
 
     /// <summary>Gradients of the input, the weights and the bias; each may be null.</summary>
@@ -34,7 +66,14 @@ public static unsafe class DepthwiseKernel
     /// <param name="s">Sizes.</param>
     public static void Backward(DepthwisePlanes x, float* w, DepthwisePlanes dy, DepthwisePlanes? dx, float* dw, float* db, DepthwiseShape s)
     {
-        var work = new DepthwiseWork(s, dx is null ? s.KH : dw is null ? s.H : Math.Min(s.H, s.KH)) { X = x, W = w, Y = dy, Dx = dx, Dw = dw, Db = db };
+        DepthwiseTaps[] kernels = [Taps(w, s)];
+        if (dx is { } gradient && (ByTransforms(s, kernels, out _) || (dw is null && db is null)))
+        {
+            InputGradient(kernels, dy, gradient, s);
+            if (dw is null && db is null) return;
+            dx = null;
+        }
+        var work = new DepthwiseWork(s, kernels, dx is null ? s.KH : dw is null ? s.H : Math.Min(s.H, s.KH)) { X = x, Y = dy, Dx = dx, Dw = dw, Db = db };
         if (work.Chunks == 1)
         {
             KernelThreads.Run(work.Units, s.UsefulMacs, work.Backward);
@@ -61,5 +100,16 @@ public static unsafe class DepthwiseKernel
                 to[i] = sum;
             }
         }
+    }
+
+    private static DepthwiseTaps Taps(float* w, DepthwiseShape s) => new((nint)w, s.KH, s.KW, s.PadH, s.PadW);
+
+    private static bool ByTransforms(DepthwiseShape s, DepthwiseTaps[] kernels, out (int Columns, int Rows) size)
+    {
+        size = default;
+        if (DepthwiseFourier.Plan(s, kernels) is not { } plan) return false;
+        size = plan.Size;
+        var direct = kernels.Sum(k => (s with { KH = k.Rows, KW = k.Columns, PadH = k.PadH, PadW = k.PadW }).UsefulMacs);
+        return plan.Cost * s.N * s.C < Transforms * direct;
     }
 }

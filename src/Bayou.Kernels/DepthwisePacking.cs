@@ -36,40 +36,81 @@ internal static unsafe class DepthwisePacking
             new Span<float>(plane, layout.Length).Clear();
             return;
         }
-        var margin = DepthwiseTuning.Margin * T.Count;
-        for (var row = plane; row < plane + layout.Length; row += layout.Row)
-        {
-            new Span<float>(row, margin).Clear();
-            new Span<float>(row + layout.Row - margin, margin).Clear();
-        }
+        // The margins of two rows lie side by side.
+        var zero = T.Create(0);
+        for (var i = 0; i < DepthwiseTuning.Margin; i++) T.Store(plane + i * T.Count, zero);
+        for (var end = plane + layout.Row; end < plane + layout.Length; end += layout.Row)
+            for (var i = -DepthwiseTuning.Margin; i < DepthwiseTuning.Margin; i++) T.Store(end + i * T.Count, zero);
+        for (var i = 1; i <= DepthwiseTuning.Margin; i++) T.Store(plane + layout.Length - i * T.Count, zero);
     }
 
-    /// <summary>Packs <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything. A turned plane has the picture's columns as rows.</summary>
-    public static void Pack<T>(float* source, DepthwisePlanes memory, int height, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
+    /// <summary>
+    /// Packs rows [from, to) of <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything. A turned plane has the picture's columns as rows.
+    /// </summary>
+    public static void Pack<T>(float* source, DepthwisePlanes memory, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned, float* block)
+        where T : struct, IFloatLanes<T>
     {
-        if (memory.IsPlanar(width))
+        source += from * memory.Row;
+        if (memory.IsPlanar(width) && !turned && layout.IsWhole && lanes == T.Count && width >= T.Count - DepthwiseTuning.Margin && (to - from) * width >= T.Count)
         {
-            PackPlanar<T>(source, memory.Channel, height * width, width, lanes, plane, layout, turned, block);
+            PackRows<T>(source, (nint)memory.Channel, to - from, width, plane + layout.At(from, 0), layout.Row, block);
             return;
         }
-        for (var y = 0; y < height; y++)
+        if (memory.IsPlanar(width))
         {
-            var from = source + y * memory.Row;
-            for (var x = 0; x < width; x++, from += memory.Pixel)
+            PackPlanar<T>(source, memory.Channel, from, to, width, lanes, plane, layout, turned, block);
+            return;
+        }
+        for (var y = from; y < to; y++, source += memory.Row)
+        {
+            if (layout.IsWhole && memory.Channel == 1 && lanes == T.Count)
             {
-                var target = plane + (turned ? layout.At(x, y) : layout.At(y, x));
-                if (memory.Channel != 1) for (var l = 0; l < lanes; l++) target[l] = from[l * memory.Channel];
-                else if (lanes == T.Count) T.Store(target, T.Load(from));
-                else T.Store(target, T.LoadPart(from, lanes));
+                var (pixel, step) = ((nint)memory.Pixel, turned ? (nint)layout.Row : T.Count);
+                float* next = source, place = plane + (turned ? layout.At(0, y) : layout.At(y, 0));
+                for (var x = width; x > 0; x--, next += pixel, place += step) T.Store(place, T.Load(next));
+                continue;
+            }
+            for (var x = 0; x < width; x++)
+            {
+                float* pixel = source + x * memory.Pixel, target = plane + (turned ? layout.At(x, y) : layout.At(y, x));
+                for (var l = 0; l < lanes; l++) target[l] = pixel[l * memory.Channel];
             }
         }
     }
 
-    // T.Count pixels of all channels at a time are turned around in a block, then put where they belong.
-    private static void PackPlanar<T>(float* source, long channel, int pixels, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
+    // Row by row, T.Count pixels of all channels at a time turned around in place.
+    private static void PackRows<T>(float* source, nint channel, int height, int width, float* target, nint row, float* block) where T : struct, IFloatLanes<T>
     {
+        var zero = T.Create(0);
+        for (var y = 0; y < height; y++, source += width, target += row)
+        {
+            if (width >= T.Count)
+            {
+                // The last square overlaps the one before.
+                for (var x = 0; x + T.Count <= width; x += T.Count) T.Transpose(source + x, channel, target + x * T.Count, T.Count);
+                if (width % T.Count != 0) T.Transpose(source + width - T.Count, channel, target + (width - T.Count) * T.Count, T.Count);
+                continue;
+            }
+            if (y + 1 < height)
+            {
+                // The square reaches into the next row; what it leaves in the margin is cleared.
+                T.Transpose(source, channel, target, T.Count);
+                for (var x = width; x < T.Count; x++) T.Store(target + x * T.Count, zero);
+                continue;
+            }
+            // The last row: nothing may be read beyond it.
+            var before = T.Count - width;
+            T.Transpose(source - before, channel, block, T.Count);
+            for (var x = 0; x < width; x++) T.Store(target + x * T.Count, T.Load(block + (before + x) * T.Count));
+        }
+    }
+
+    // T.Count pixels of all channels at a time are turned around in a block, then put where they belong.
+    private static void PackPlanar<T>(float* source, long channel, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
+    {
+        var pixels = (to - from) * width;
         var end = source + (lanes - 1) * channel + pixels;
-        int x = 0, y = 0;
+        int x = 0, y = from;
         for (var i = 0; i < pixels; i += T.Count)
         {
             var count = Math.Min(T.Count, pixels - i);
@@ -93,19 +134,18 @@ internal static unsafe class DepthwisePacking
     /// <summary>[pixel][lane] without gaps -> [lane][pixel] with any step between lanes.</summary>
     public static void FromLanes<T>(float* source, float* target, long channel, int pixels, int lanes) where T : struct, IFloatLanes<T>
     {
-        for (var i = 0; i < pixels; i += T.Count, source += T.Count * T.Count, target += T.Count)
+        if (lanes == T.Count && pixels >= T.Count)
         {
-            var count = Math.Min(T.Count, pixels - i);
-            if (count == T.Count && lanes == T.Count)
-            {
-                T.Transpose(source, T.Count, target, (nint)channel);
-                continue;
-            }
-            for (var l = 0; l < lanes; l++)
-            {
-                var line = target + l * channel;
-                for (var j = 0; j < count; j++) line[j] = source[j * T.Count + l];
-            }
+            var i = 0;
+            for (; i + T.Count <= pixels; i += T.Count) T.Transpose(source + i * T.Count, T.Count, target + i, (nint)channel);
+            // The last square overlaps the one before.
+            if (i < pixels) T.Transpose(source + (pixels - T.Count) * T.Count, T.Count, target + pixels - T.Count, (nint)channel);
+            return;
+        }
+        for (var l = 0; l < lanes; l++)
+        {
+            var line = target + l * channel;
+            for (var j = 0; j < pixels; j++) line[j] = source[j * T.Count + l];
         }
     }
 

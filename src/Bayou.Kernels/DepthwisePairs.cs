@@ -8,11 +8,8 @@ internal readonly unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
     /// <summary>Where sums begin unless <see cref="From"/> is given.</summary>
     public T Start { get; init; }
 
-    /// <summary>Sums to continue, one register after the other; null for none.</summary>
-    public float* From { get; init; }
-
-    /// <summary>From the upper row of sums to the lower.</summary>
-    public nint FromRow { get; init; }
+    /// <summary>Whether the sums at <see cref="To"/> are continued.</summary>
+    public bool Continue { get; init; }
 
     /// <summary>Where the sums go.</summary>
     public float* To { get; init; }
@@ -29,296 +26,317 @@ internal readonly unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
 
     /// <summary>Whether there is a lower row.</summary>
     public bool IsPair { get; init; }
+
+    /// <summary>Tiles side by side.</summary>
+    public int Tiles { get; init; }
 }
 
 /// <summary>Tiles of one or two rows.</summary>
 internal static unsafe partial class DepthwiseTiles
 {
-    /// <summary>Two rows of 8 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    /// <summary>Two rows of 8 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair8<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
+    public static void Pair8<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
     {
-        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start, a6 = work.Start, a7 = work.Start;
-        T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5, b6 = a6, b7 = a7;
-        if (work.From is not null)
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
+        float* t = work.To;
+        for (var tile = work.Tiles; tile > 0; tile--, inputs += 8 * T.Count, t += 8 * step)
         {
-            float* f = work.From, g = f + work.FromRow;
-            a0 = T.Load(f + 0 * T.Count);
-            a1 = T.Load(f + 1 * T.Count);
-            a2 = T.Load(f + 2 * T.Count);
-            a3 = T.Load(f + 3 * T.Count);
-            a4 = T.Load(f + 4 * T.Count);
-            a5 = T.Load(f + 5 * T.Count);
-            a6 = T.Load(f + 6 * T.Count);
-            a7 = T.Load(f + 7 * T.Count);
-            b0 = T.Load(g + 0 * T.Count);
-            b1 = T.Load(g + 1 * T.Count);
-            b2 = T.Load(g + 2 * T.Count);
-            b3 = T.Load(g + 3 * T.Count);
-            b4 = T.Load(g + 4 * T.Count);
-            b5 = T.Load(g + 5 * T.Count);
-            b6 = T.Load(g + 6 * T.Count);
-            b7 = T.Load(g + 7 * T.Count);
-        }
-        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
-        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start, a6 = work.Start, a7 = work.Start;
+            T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5, b6 = a6, b7 = a7;
+            if (work.Continue)
             {
-                T v = T.Load(k);
-                a0 = T.MulAdd(T.Load(x), v, a0);
-                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
-                a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
-                a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
-                a6 = T.MulAdd(T.Load(x + 6 * T.Count), v, a6);
-                a7 = T.MulAdd(T.Load(x + 7 * T.Count), v, a7);
+                a0 = T.Load(t);
+                a1 = T.Load(t + step);
+                a2 = T.Load(t + 2 * step);
+                a3 = T.Load(t + 3 * step);
+                a4 = T.Load(t + 4 * step);
+                a5 = T.Load(t + 5 * step);
+                a6 = T.Load(t + 6 * step);
+                a7 = T.Load(t + 7 * step);
+                if (work.IsPair)
+                {
+                    b0 = T.Load(t + row);
+                    b1 = T.Load(t + row + step);
+                    b2 = T.Load(t + row + 2 * step);
+                    b3 = T.Load(t + row + 3 * step);
+                    b4 = T.Load(t + row + 4 * step);
+                    b5 = T.Load(t + row + 5 * step);
+                    b6 = T.Load(t + row + 6 * step);
+                    b7 = T.Load(t + row + 7 * step);
+                }
             }
-        }
-        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            float* input = inputs, kernel = kernels;
+            for (var upper = uppers; upper > 0; upper--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k), w = T.Load(k + above);
-                var s = T.Load(x);
-                a0 = T.MulAdd(s, v, a0);
-                b0 = T.MulAdd(s, w, b0);
-                s = T.Load(x + T.Count);
-                a1 = T.MulAdd(s, v, a1);
-                b1 = T.MulAdd(s, w, b1);
-                s = T.Load(x + 2 * T.Count);
-                a2 = T.MulAdd(s, v, a2);
-                b2 = T.MulAdd(s, w, b2);
-                s = T.Load(x + 3 * T.Count);
-                a3 = T.MulAdd(s, v, a3);
-                b3 = T.MulAdd(s, w, b3);
-                s = T.Load(x + 4 * T.Count);
-                a4 = T.MulAdd(s, v, a4);
-                b4 = T.MulAdd(s, w, b4);
-                s = T.Load(x + 5 * T.Count);
-                a5 = T.MulAdd(s, v, a5);
-                b5 = T.MulAdd(s, w, b5);
-                s = T.Load(x + 6 * T.Count);
-                a6 = T.MulAdd(s, v, a6);
-                b6 = T.MulAdd(s, w, b6);
-                s = T.Load(x + 7 * T.Count);
-                a7 = T.MulAdd(s, v, a7);
-                b7 = T.MulAdd(s, w, b7);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    a0 = T.MulAdd(T.Load(x), v, a0);
+                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                    a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
+                    a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
+                    a6 = T.MulAdd(T.Load(x + 6 * T.Count), v, a6);
+                    a7 = T.MulAdd(T.Load(x + 7 * T.Count), v, a7);
+                }
             }
-        }
-        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel + above;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k);
-                b0 = T.MulAdd(T.Load(x), v, b0);
-                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
-                b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
-                b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
-                b6 = T.MulAdd(T.Load(x + 6 * T.Count), v, b6);
-                b7 = T.MulAdd(T.Load(x + 7 * T.Count), v, b7);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k), w = T.Load(k + above);
+                    var s = T.Load(x);
+                    a0 = T.MulAdd(s, v, a0);
+                    b0 = T.MulAdd(w, s, b0);
+                    s = T.Load(x + T.Count);
+                    a1 = T.MulAdd(s, v, a1);
+                    b1 = T.MulAdd(w, s, b1);
+                    s = T.Load(x + 2 * T.Count);
+                    a2 = T.MulAdd(s, v, a2);
+                    b2 = T.MulAdd(w, s, b2);
+                    s = T.Load(x + 3 * T.Count);
+                    a3 = T.MulAdd(s, v, a3);
+                    b3 = T.MulAdd(w, s, b3);
+                    s = T.Load(x + 4 * T.Count);
+                    a4 = T.MulAdd(s, v, a4);
+                    b4 = T.MulAdd(w, s, b4);
+                    s = T.Load(x + 5 * T.Count);
+                    a5 = T.MulAdd(s, v, a5);
+                    b5 = T.MulAdd(w, s, b5);
+                    s = T.Load(x + 6 * T.Count);
+                    a6 = T.MulAdd(s, v, a6);
+                    b6 = T.MulAdd(w, s, b6);
+                    s = T.Load(x + 7 * T.Count);
+                    a7 = T.MulAdd(s, v, a7);
+                    b7 = T.MulAdd(w, s, b7);
+                }
             }
+            for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
+            {
+                float* x = input, k = kernel + above;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    b0 = T.MulAdd(T.Load(x), v, b0);
+                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                    b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
+                    b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+                    b6 = T.MulAdd(T.Load(x + 6 * T.Count), v, b6);
+                    b7 = T.MulAdd(T.Load(x + 7 * T.Count), v, b7);
+                }
+            }
+            if (work.IsPair)
+            {
+                var u = t + row;
+                T.Store(u, b0);
+                T.Store(u + step, b1);
+                T.Store(u + 2 * step, b2);
+                T.Store(u + 3 * step, b3);
+                T.Store(u + 4 * step, b4);
+                T.Store(u + 5 * step, b5);
+                T.Store(u + 6 * step, b6);
+                T.Store(u + 7 * step, b7);
+            }
+            T.Store(t, a0);
+            T.Store(t + step, a1);
+            T.Store(t + 2 * step, a2);
+            T.Store(t + 3 * step, a3);
+            T.Store(t + 4 * step, a4);
+            T.Store(t + 5 * step, a5);
+            T.Store(t + 6 * step, a6);
+            T.Store(t + 7 * step, a7);
         }
-        float* t = work.To, u = t + work.ToRow;
-        var step = work.ToPixel;
-        if (work.IsPair)
-        {
-            T.Store(u, b0);
-            T.Store(u + step, b1);
-            T.Store(u + 2 * step, b2);
-            T.Store(u + 3 * step, b3);
-            T.Store(u + 4 * step, b4);
-            T.Store(u + 5 * step, b5);
-            T.Store(u + 6 * step, b6);
-            T.Store(u + 7 * step, b7);
-        }
-        T.Store(t, a0);
-        T.Store(t + step, a1);
-        T.Store(t + 2 * step, a2);
-        T.Store(t + 3 * step, a3);
-        T.Store(t + 4 * step, a4);
-        T.Store(t + 5 * step, a5);
-        T.Store(t + 6 * step, a6);
-        T.Store(t + 7 * step, a7);
     }
 
-    /// <summary>Two rows of 6 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    /// <summary>Two rows of 6 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair6<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
+    public static void Pair6<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
     {
-        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start;
-        T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5;
-        if (work.From is not null)
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
+        float* t = work.To;
+        for (var tile = work.Tiles; tile > 0; tile--, inputs += 6 * T.Count, t += 6 * step)
         {
-            float* f = work.From, g = f + work.FromRow;
-            a0 = T.Load(f + 0 * T.Count);
-            a1 = T.Load(f + 1 * T.Count);
-            a2 = T.Load(f + 2 * T.Count);
-            a3 = T.Load(f + 3 * T.Count);
-            a4 = T.Load(f + 4 * T.Count);
-            a5 = T.Load(f + 5 * T.Count);
-            b0 = T.Load(g + 0 * T.Count);
-            b1 = T.Load(g + 1 * T.Count);
-            b2 = T.Load(g + 2 * T.Count);
-            b3 = T.Load(g + 3 * T.Count);
-            b4 = T.Load(g + 4 * T.Count);
-            b5 = T.Load(g + 5 * T.Count);
-        }
-        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
-        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start;
+            T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5;
+            if (work.Continue)
             {
-                T v = T.Load(k);
-                a0 = T.MulAdd(T.Load(x), v, a0);
-                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
-                a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
-                a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
+                a0 = T.Load(t);
+                a1 = T.Load(t + step);
+                a2 = T.Load(t + 2 * step);
+                a3 = T.Load(t + 3 * step);
+                a4 = T.Load(t + 4 * step);
+                a5 = T.Load(t + 5 * step);
+                if (work.IsPair)
+                {
+                    b0 = T.Load(t + row);
+                    b1 = T.Load(t + row + step);
+                    b2 = T.Load(t + row + 2 * step);
+                    b3 = T.Load(t + row + 3 * step);
+                    b4 = T.Load(t + row + 4 * step);
+                    b5 = T.Load(t + row + 5 * step);
+                }
             }
-        }
-        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            float* input = inputs, kernel = kernels;
+            for (var upper = uppers; upper > 0; upper--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k), w = T.Load(k + above);
-                var s = T.Load(x);
-                a0 = T.MulAdd(s, v, a0);
-                b0 = T.MulAdd(s, w, b0);
-                s = T.Load(x + T.Count);
-                a1 = T.MulAdd(s, v, a1);
-                b1 = T.MulAdd(s, w, b1);
-                s = T.Load(x + 2 * T.Count);
-                a2 = T.MulAdd(s, v, a2);
-                b2 = T.MulAdd(s, w, b2);
-                s = T.Load(x + 3 * T.Count);
-                a3 = T.MulAdd(s, v, a3);
-                b3 = T.MulAdd(s, w, b3);
-                s = T.Load(x + 4 * T.Count);
-                a4 = T.MulAdd(s, v, a4);
-                b4 = T.MulAdd(s, w, b4);
-                s = T.Load(x + 5 * T.Count);
-                a5 = T.MulAdd(s, v, a5);
-                b5 = T.MulAdd(s, w, b5);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    a0 = T.MulAdd(T.Load(x), v, a0);
+                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                    a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
+                    a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
+                }
             }
-        }
-        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel + above;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k);
-                b0 = T.MulAdd(T.Load(x), v, b0);
-                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
-                b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
-                b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k), w = T.Load(k + above);
+                    var s = T.Load(x);
+                    a0 = T.MulAdd(s, v, a0);
+                    b0 = T.MulAdd(w, s, b0);
+                    s = T.Load(x + T.Count);
+                    a1 = T.MulAdd(s, v, a1);
+                    b1 = T.MulAdd(w, s, b1);
+                    s = T.Load(x + 2 * T.Count);
+                    a2 = T.MulAdd(s, v, a2);
+                    b2 = T.MulAdd(w, s, b2);
+                    s = T.Load(x + 3 * T.Count);
+                    a3 = T.MulAdd(s, v, a3);
+                    b3 = T.MulAdd(w, s, b3);
+                    s = T.Load(x + 4 * T.Count);
+                    a4 = T.MulAdd(s, v, a4);
+                    b4 = T.MulAdd(w, s, b4);
+                    s = T.Load(x + 5 * T.Count);
+                    a5 = T.MulAdd(s, v, a5);
+                    b5 = T.MulAdd(w, s, b5);
+                }
             }
+            for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
+            {
+                float* x = input, k = kernel + above;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    b0 = T.MulAdd(T.Load(x), v, b0);
+                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                    b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
+                    b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+                }
+            }
+            if (work.IsPair)
+            {
+                var u = t + row;
+                T.Store(u, b0);
+                T.Store(u + step, b1);
+                T.Store(u + 2 * step, b2);
+                T.Store(u + 3 * step, b3);
+                T.Store(u + 4 * step, b4);
+                T.Store(u + 5 * step, b5);
+            }
+            T.Store(t, a0);
+            T.Store(t + step, a1);
+            T.Store(t + 2 * step, a2);
+            T.Store(t + 3 * step, a3);
+            T.Store(t + 4 * step, a4);
+            T.Store(t + 5 * step, a5);
         }
-        float* t = work.To, u = t + work.ToRow;
-        var step = work.ToPixel;
-        if (work.IsPair)
-        {
-            T.Store(u, b0);
-            T.Store(u + step, b1);
-            T.Store(u + 2 * step, b2);
-            T.Store(u + 3 * step, b3);
-            T.Store(u + 4 * step, b4);
-            T.Store(u + 5 * step, b5);
-        }
-        T.Store(t, a0);
-        T.Store(t + step, a1);
-        T.Store(t + 2 * step, a2);
-        T.Store(t + 3 * step, a3);
-        T.Store(t + 4 * step, a4);
-        T.Store(t + 5 * step, a5);
     }
 
-    /// <summary>Two rows of 4 sums: `upper` input rows that only the upper row meets, then `both`, then `lower`.</summary>
+    /// <summary>Two rows of 4 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair4<T>(in PairWork<T> work, float* input, float* kernel, int columns, int upper, int both, int lower) where T : struct, IFloatLanes<T>
+    public static void Pair4<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
     {
-        T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start;
-        T b0 = a0, b1 = a1, b2 = a2, b3 = a3;
-        if (work.From is not null)
+        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
+        float* t = work.To;
+        for (var tile = work.Tiles; tile > 0; tile--, inputs += 4 * T.Count, t += 4 * step)
         {
-            float* f = work.From, g = f + work.FromRow;
-            a0 = T.Load(f + 0 * T.Count);
-            a1 = T.Load(f + 1 * T.Count);
-            a2 = T.Load(f + 2 * T.Count);
-            a3 = T.Load(f + 3 * T.Count);
-            b0 = T.Load(g + 0 * T.Count);
-            b1 = T.Load(g + 1 * T.Count);
-            b2 = T.Load(g + 2 * T.Count);
-            b3 = T.Load(g + 3 * T.Count);
-        }
-        nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow;
-        for (; upper > 0; upper--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start;
+            T b0 = a0, b1 = a1, b2 = a2, b3 = a3;
+            if (work.Continue)
             {
-                T v = T.Load(k);
-                a0 = T.MulAdd(T.Load(x), v, a0);
-                a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                a0 = T.Load(t);
+                a1 = T.Load(t + step);
+                a2 = T.Load(t + 2 * step);
+                a3 = T.Load(t + 3 * step);
+                if (work.IsPair)
+                {
+                    b0 = T.Load(t + row);
+                    b1 = T.Load(t + row + step);
+                    b2 = T.Load(t + row + 2 * step);
+                    b3 = T.Load(t + row + 3 * step);
+                }
             }
-        }
-        for (; both > 0; both--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            float* input = inputs, kernel = kernels;
+            for (var upper = uppers; upper > 0; upper--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k), w = T.Load(k + above);
-                var s = T.Load(x);
-                a0 = T.MulAdd(s, v, a0);
-                b0 = T.MulAdd(s, w, b0);
-                s = T.Load(x + T.Count);
-                a1 = T.MulAdd(s, v, a1);
-                b1 = T.MulAdd(s, w, b1);
-                s = T.Load(x + 2 * T.Count);
-                a2 = T.MulAdd(s, v, a2);
-                b2 = T.MulAdd(s, w, b2);
-                s = T.Load(x + 3 * T.Count);
-                a3 = T.MulAdd(s, v, a3);
-                b3 = T.MulAdd(s, w, b3);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    a0 = T.MulAdd(T.Load(x), v, a0);
+                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
+                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
+                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                }
             }
-        }
-        for (; lower > 0; lower--, input += inputRow, kernel += kernelRow)
-        {
-            float* x = input, k = kernel + above;
-            for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+            for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
             {
-                T v = T.Load(k);
-                b0 = T.MulAdd(T.Load(x), v, b0);
-                b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                float* x = input, k = kernel;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k), w = T.Load(k + above);
+                    var s = T.Load(x);
+                    a0 = T.MulAdd(s, v, a0);
+                    b0 = T.MulAdd(w, s, b0);
+                    s = T.Load(x + T.Count);
+                    a1 = T.MulAdd(s, v, a1);
+                    b1 = T.MulAdd(w, s, b1);
+                    s = T.Load(x + 2 * T.Count);
+                    a2 = T.MulAdd(s, v, a2);
+                    b2 = T.MulAdd(w, s, b2);
+                    s = T.Load(x + 3 * T.Count);
+                    a3 = T.MulAdd(s, v, a3);
+                    b3 = T.MulAdd(w, s, b3);
+                }
             }
+            for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
+            {
+                float* x = input, k = kernel + above;
+                for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
+                {
+                    T v = T.Load(k);
+                    b0 = T.MulAdd(T.Load(x), v, b0);
+                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
+                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
+                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                }
+            }
+            if (work.IsPair)
+            {
+                var u = t + row;
+                T.Store(u, b0);
+                T.Store(u + step, b1);
+                T.Store(u + 2 * step, b2);
+                T.Store(u + 3 * step, b3);
+            }
+            T.Store(t, a0);
+            T.Store(t + step, a1);
+            T.Store(t + 2 * step, a2);
+            T.Store(t + 3 * step, a3);
         }
-        float* t = work.To, u = t + work.ToRow;
-        var step = work.ToPixel;
-        if (work.IsPair)
-        {
-            T.Store(u, b0);
-            T.Store(u + step, b1);
-            T.Store(u + 2 * step, b2);
-            T.Store(u + 3 * step, b3);
-        }
-        T.Store(t, a0);
-        T.Store(t + step, a1);
-        T.Store(t + 2 * step, a2);
-        T.Store(t + 3 * step, a3);
     }
 }

@@ -8,25 +8,26 @@ internal sealed unsafe class DepthwiseWork
 {
     private readonly DepthwiseShape s;
     private readonly int widest, blocks, rowParts;
-    private readonly bool turned;
-    private readonly Reach ky, kx;
+    private readonly Part[] parts;
+    private readonly bool[] orientations;       // of the planes: as they lie, turned, or both
     private readonly (int Y, int X)[] phases;
 
-    /// <param name="s">Sizes.</param>
+    /// <param name="s">Sizes of input and output; kernel and padding are the kernels' own.</param>
+    /// <param name="kernels">Kernels whose outputs are added.</param>
     /// <param name="rows">Rows that can be dealt out.</param>
-    public DepthwiseWork(DepthwiseShape s, int rows)
+    public DepthwiseWork(DepthwiseShape s, DepthwiseTaps[] kernels, int rows)
     {
         this.s = s;
         phases = AllPhases(s);
-        (ky, kx) = (new(s.H, s.OutH, s.KH, s.StrideH, s.PadH), new(s.W, s.OutW, s.KW, s.StrideW, s.PadW));
         widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+        parts = [.. kernels.Select(k => new Part(k, s, widest))];
+        orientations = [.. parts.Select(p => p.Turned).Distinct()];
         blocks = (s.C + widest - 1) / widest;
         // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
         Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
-        // A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.
-        turned = widest == 16 && kx.Count >= DepthwiseTuning.TallKernel && ky.Count < DepthwiseTuning.TallKernel;
         // Rows are dealt out only where they are rows to the tiles, and a view of every s-th row cannot get in the way.
-        rowParts = turned || s.StrideH > 1 ? 1 : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
+        rowParts = orientations.Contains(true) || s.StrideH > 1 ? 1
+            : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
     }
 
     /// <summary>Groups of pictures.</summary>
@@ -35,8 +36,6 @@ internal sealed unsafe class DepthwiseWork
     public int Units => blocks * Chunks * rowParts;
 
     public DepthwisePlanes X { get; init; }
-
-    public float* W { get; init; }
 
     public float* Bias { get; init; }
 
@@ -77,87 +76,122 @@ internal sealed unsafe class DepthwiseWork
 
     private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        var layout = InputLayout<T>();
+        using var scratch = new Scratch(Weights<T>(), Length<T>(false, s.H, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count, Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
+        PackWeights<T>(u, scratch[0]);
+        foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW));
         var direct = Y.Channel == 1;
-        var outPixels = s.OutH * s.OutW;
-        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), layout.Length, direct ? 0 : outPixels * T.Count);
-        float* weights = scratch[0], plane = scratch[1];
-        PackWeights<T>(u, weights);
-        DepthwisePacking.ClearMargins<T>(plane, layout);
         var start = Bias is null ? T.Create(0) : T.LoadPart(Bias + u.Channel, u.Lanes);
-        var (from, to) = Part<T>(s.OutH, ky.Count, u.Part);
+        var tallest = parts.Max(p => p.Ky.Count);
+        var (from, to) = Share<T>(s.OutH, tallest, u.Part);
         if (from == to) return;
+        // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
+        var strip = phases.Length > 1 || tallest >= DepthwiseTuning.TallKernel || orientations[^1] ? s.OutH : DepthwiseTuning.Strip;
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
-            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, layout, turned, scratch.Block);
             var output = direct
                 ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
                 : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
-            var more = false;
-            foreach (var (y, x) in phases)
+            var packed = Math.Clamp(parts.Min(p => from * s.StrideH - p.Ky.Pad), 0, s.H);
+            for (var top = from; top < to; top += strip)
             {
-                Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
-                if (ty.Count == 0 || tx.Count == 0) continue;
-                Correlate(View(layout, plane, y, x), KernelView<T>(weights, ty, tx), output, ty.Offset, tx.Offset, start, more, u.Lanes, scratch.Sums, from, to);
-                more = true;
+                var bottom = Math.Min(to, top + strip);
+                var need = Math.Clamp(parts.Max(p => (bottom - 1) * s.StrideH - p.Ky.Pad + p.Ky.Count), packed, s.H);
+                foreach (var turned in orientations)
+                {
+                    var (first, last) = turned ? (0, s.H) : (packed, need);
+                    DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, first, last, s.W, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
+                }
+                packed = need;
+                Sum<T>(scratch, output, start, u.Lanes, top, bottom);
             }
             if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
         }
     }
 
+    // Rows [from, to) of the output, from the planes and weights of the scratch.
+    private void Sum<T>(Scratch scratch, LaneGrid output, T start, int lanes, int from, int to) where T : struct, IFloatLanes<T>
+    {
+        var more = false;
+        var weights = scratch[0];
+        foreach (var part in parts)
+        {
+            var layout = Layout<T>(part.Turned, s.H, s.W, s.StrideH, s.StrideW);
+            foreach (var (y, x) in phases)
+            {
+                Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
+                if (ty.Count == 0 || tx.Count == 0) continue;
+                var input = part.Turned ? layout.View(scratch.Plane(true), x, y) : layout.View(scratch.Plane(false), y, x);
+                Correlate(part.Turned, input, KernelView<T>(weights, part, ty, tx), output, ty.Offset, tx.Offset, start, more, lanes, scratch.Sums, from, to);
+                more = true;
+            }
+            weights += Squares<T>(part.Taps);
+        }
+    }
+
+    // The gradient of the weights is that of the only kernel; the input's is the sum over all.
     private void Backward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        var gradientLayout = turned ? new DepthwisePacking.Plane(s.OutW, s.OutH, 1, 1, T.Count) : new DepthwisePacking.Plane(s.OutH, s.OutW, 1, 1, T.Count);
-        var inputLayout = InputLayout<T>();
+        var part = parts[0];
+        var inputLayout = Layout<T>(part.Turned, s.H, s.W, s.StrideH, s.StrideW);
         var direct = Dx is not { } d || d.Channel == 1;
         // The second plane holds the input gradient on its way to planar memory, then the input.
         var second = Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count);
-        using var scratch = new Scratch(Squares<T>(ky.Count * kx.Count), gradientLayout.Length, second, Squares<T>(ky.Count * kx.Count));
-        float* gradient = scratch[1], plane = scratch[2], taps = scratch[3];
+        using var scratch = new Scratch(Weights<T>() + (Dw is null ? 0 : Squares<T>(part.Taps)), Length<T>(false, s.OutH, s.OutW, 1, 1), second, Length<T>(true, s.OutH, s.OutW, 1, 1));
+        float* plane = scratch[2], taps = scratch[0] + Weights<T>();
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
-        DepthwisePacking.ClearMargins<T>(gradient, gradientLayout);
+        foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1));
         var sum = T.Create(0);
-        var (from, to) = Part<T>(ky.Count, s.OutH, u.Part);
+        var layout = Layout<T>(part.Turned, s.OutH, s.OutW, 1, 1);
+        var gradient = scratch.Plane(part.Turned);
+        var (from, to) = Share<T>(part.Ky.Count, s.OutH, u.Part);
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
-            DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, s.OutH, s.OutW, u.Lanes, gradient, gradientLayout, turned, scratch.Block);
-            if (Dx is { } dx) InputGradient<T>(scratch, gradientLayout.View(gradient, 0, 0), dx, n, u, direct);
-            if (Db is not null && u.Part == 0) sum += Total<T>(gradient, gradientLayout.Length);
+            foreach (var turned in orientations)
+                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, 0, s.OutH, s.OutW, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1), turned, scratch.Block);
+            if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct);
+            if (Db is not null && u.Part == 0) sum += Total<T>(gradient, layout.Length);
             if (Dw is null) continue;
             if (n == u.FirstPicture || !direct) DepthwisePacking.ClearMargins<T>(plane, inputLayout);
-            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, s.H, s.W, u.Lanes, plane, inputLayout, turned, scratch.Block);
+            DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, 0, s.H, s.W, u.Lanes, plane, inputLayout, part.Turned, scratch.Block);
             foreach (var (y, x) in phases)
             {
-                Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
+                Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
                 if (ty.Count == 0 || tx.Count == 0) continue;
-                LaneGrid input = View(inputLayout, plane, y, x), kernel = gradientLayout.View(gradient, 0, 0), output = KernelView<T>(taps, ty, tx);
-                if (turned) kernel = kernel.Turned;     // it was packed turned; as a kernel it is turned once more
-                Correlate(input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums, from, Math.Min(to, ty.Count));
+                LaneGrid input = part.Turned ? inputLayout.View(plane, x, y) : inputLayout.View(plane, y, x), kernel = layout.View(gradient, 0, 0);
+                var output = KernelView<T>(taps, part, ty, tx);
+                if (part.Turned) kernel = kernel.Turned;     // it was packed turned; as a kernel it is turned once more
+                Correlate(part.Turned, input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums, from, Math.Min(to, ty.Count));
             }
         }
         var target = Parts is null ? null : Parts + (long)u.Chunk * s.C * (s.Taps + 1);
-        if (Dw is not null) WriteTaps<T>(taps, (target is null ? Dw : target) + (long)u.Channel * s.Taps, u, from, to);
+        if (Dw is not null) WriteTaps<T>(taps, (target is null ? Dw : target) + (long)u.Channel * s.Taps, part, u, from, to);
         if (Db is not null && u.Part == 0) T.StorePart((target is null ? Db : target + (long)s.C * s.Taps) + u.Channel, sum, u.Lanes);
     }
 
     // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
-    private void InputGradient<T>(Scratch scratch, LaneGrid gradient, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
+    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
     {
-        var (first, last) = Part<T>(s.H, ky.Count, u.Part);
+        var (first, last) = Share<T>(s.H, parts.Max(p => p.Ky.Count), u.Part);
         var target = direct
             ? new LaneGrid(dx.At(n, u.Channel), (nint)dx.Row, (nint)dx.Pixel, s.H, s.W)
             : new LaneGrid(scratch[2], s.W * T.Count, T.Count, s.H, s.W);
-        foreach (var (y, x) in phases)
+        var weights = scratch[0];
+        foreach (var part in parts)
         {
-            if (y >= s.H || x >= s.W) continue;
-            Taps ty = new(y, ky, s.StrideH), tx = new(x, kx, s.StrideW);
-            var forward = KernelView<T>(scratch[0], ty, tx);
-            var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count, tx.Count);
-            var output = new LaneGrid(
-                target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
-                (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
-            var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
-            Correlate(gradient, kernel, output, offsetY, offsetX, T.Create(0), false, u.Lanes, scratch.Sums, first, Math.Min(last, output.Height));
+            var gradient = Layout<T>(part.Turned, s.OutH, s.OutW, 1, 1).View(scratch.Plane(part.Turned), 0, 0);
+            foreach (var (y, x) in phases)
+            {
+                if (y >= s.H || x >= s.W) continue;
+                Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
+                var forward = KernelView<T>(weights, part, ty, tx);
+                var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count, tx.Count);
+                var output = new LaneGrid(
+                    target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
+                    (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
+                var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
+                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, first, Math.Min(last, output.Height));
+            }
+            weights += Squares<T>(part.Taps);
         }
         if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
     }
@@ -179,36 +213,47 @@ internal sealed unsafe class DepthwiseWork
         }
     }
 
-    private DepthwisePacking.Plane InputLayout<T>() where T : struct, IFloatLanes<T> =>
-        turned ? new(s.W, s.H, s.StrideW, s.StrideH, T.Count) : new(s.H, s.W, s.StrideH, s.StrideW, T.Count);
+    private int Weights<T>() where T : struct, IFloatLanes<T> => parts.Sum(p => Squares<T>(p.Taps));
 
-    private LaneGrid View(DepthwisePacking.Plane layout, float* plane, int y, int x) => turned ? layout.View(plane, x, y) : layout.View(plane, y, x);
+    private int Length<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
+        orientations.Contains(turned) ? Layout<T>(turned, height, width, strideH, strideW).Length : 0;
+
+    private static DepthwisePacking.Plane Layout<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
+        turned ? new(width, height, strideW, strideH, T.Count) : new(height, width, strideH, strideW, T.Count);
 
     // The input comes as it was packed; kernel and output are turned here where it was.
-    private void Correlate<T>(LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from, int to)
-        where T : struct, IFloatLanes<T>
+    private static void Correlate<T>(
+        bool turned, LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from, int to) where T : struct, IFloatLanes<T>
     {
         if (turned) new DepthwiseCorrelation<T>(input, kernel.Turned, output.Turned, offsetX, offsetY, start, accumulate, lanes, sums).Run(0, output.Width);
         else new DepthwiseCorrelation<T>(input, kernel, output, offsetY, offsetX, start, accumulate, lanes, sums).Run(from, to);
     }
 
-    // The taps that can meet the picture, [tap][lane].
+    // The taps that can meet the picture, kernel after kernel, [tap][lane].
     private void PackWeights<T>(Unit u, float* weights) where T : struct, IFloatLanes<T>
     {
-        var source = W + (long)u.Channel * s.Taps;
-        var end = W + (long)s.C * s.Taps;
-        if (kx.Count == s.KW)
+        foreach (var part in parts)
         {
-            DepthwisePacking.ToLanes<T>(source + ky.First * s.KW, s.Taps, ky.Count * s.KW, u.Lanes, weights, end);
-            return;
+            var (rows, columns) = (part.Kernel.Rows, part.Kernel.Columns);
+            float* source = (float*)part.Kernel.Weights + (long)u.Channel * rows * columns, end = (float*)part.Kernel.Weights + (long)s.C * rows * columns;
+            if (part.Kx.Count == columns)
+            {
+                DepthwisePacking.ToLanes<T>(source + part.Ky.First * columns, rows * columns, part.Taps, u.Lanes, weights, end);
+            }
+            else
+            {
+                var row = weights;
+                for (var y = 0; y < part.Ky.Count; y++, row += part.Kx.Count * T.Count)
+                    DepthwisePacking.ToLanes<T>(source + (part.Ky.First + y) * columns + part.Kx.First, rows * columns, part.Kx.Count, u.Lanes, row, end);
+            }
+            weights += Squares<T>(part.Taps);
         }
-        for (var y = 0; y < ky.Count; y++, weights += kx.Count * T.Count)
-            DepthwisePacking.ToLanes<T>(source + (ky.First + y) * s.KW + kx.First, s.Taps, kx.Count, u.Lanes, weights, end);
     }
 
     // The registers of taps summed over pictures -> rows [from, to) of [C, KH, KW]; taps that never meet the picture have gradient zero.
-    private void WriteTaps<T>(float* taps, float* target, Unit u, int from, int to) where T : struct, IFloatLanes<T>
+    private void WriteTaps<T>(float* taps, float* target, Part part, Unit u, int from, int to) where T : struct, IFloatLanes<T>
     {
+        var (ky, kx) = (part.Ky, part.Kx);
         if (ky.Count == s.KH && kx.Count == s.KW)
         {
             DepthwisePacking.FromLanes<T>(taps + from * s.KW * T.Count, target + from * s.KW, s.Taps, (to - from) * s.KW, u.Lanes);
@@ -238,17 +283,17 @@ internal sealed unsafe class DepthwiseWork
         return sum;
     }
 
-    // Rows of one part of `rows`, cut where tiles begin.
-    private (int From, int To) Part<T>(int rows, int kernelRows, int part) where T : struct, IFloatLanes<T>
+    // Rows of one share of `rows`, cut where tiles begin.
+    private (int From, int To) Share<T>(int rows, int kernelRows, int share) where T : struct, IFloatLanes<T>
     {
         var step = DepthwiseCorrelation<T>.TileRows(kernelRows);
         var tiles = (rows + step - 1) / step;
-        return (Math.Min(rows, tiles * part / rowParts * step), Math.Min(rows, tiles * (part + 1) / rowParts * step));
+        return (Math.Min(rows, tiles * share / rowParts * step), Math.Min(rows, tiles * (share + 1) / rowParts * step));
     }
 
     // The taps (y, x) that meet one residue of rows and columns, as a kernel of their own.
-    private LaneGrid KernelView<T>(float* weights, Taps y, Taps x) where T : struct, IFloatLanes<T> =>
-        new(weights + (y.First * kx.Count + x.First) * T.Count, (nint)s.StrideH * kx.Count * T.Count, s.StrideW * T.Count, y.Count, x.Count);
+    private LaneGrid KernelView<T>(float* weights, Part part, Taps y, Taps x) where T : struct, IFloatLanes<T> =>
+        new(weights + (y.First * part.Kx.Count + x.First) * T.Count, (nint)s.StrideH * part.Kx.Count * T.Count, s.StrideW * T.Count, y.Count, x.Count);
 
     // Room for a number of registers, in whole squares.
     private static int Squares<T>(int registers) where T : struct, IFloatLanes<T> => checked((registers + T.Count - 1) / T.Count * T.Count * T.Count);
@@ -258,6 +303,21 @@ internal sealed unsafe class DepthwiseWork
         var phases = new (int, int)[s.StrideH * s.StrideW];
         for (var i = 0; i < phases.Length; i++) phases[i] = (i / s.StrideW, i % s.StrideW);
         return phases;
+    }
+
+    /// <summary>One kernel, and which of its taps count.</summary>
+    private sealed class Part(DepthwiseTaps kernel, DepthwiseShape s, int widest)
+    {
+        public DepthwiseTaps Kernel => kernel;
+
+        public Reach Ky { get; } = new(s.H, s.OutH, kernel.Rows, s.StrideH, kernel.PadH);
+
+        public Reach Kx { get; } = new(s.W, s.OutW, kernel.Columns, s.StrideW, kernel.PadW);
+
+        /// <summary>A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.</summary>
+        public bool Turned => widest == 16 && Kx.Count >= DepthwiseTuning.TallKernel && Ky.Count < DepthwiseTuning.TallKernel;
+
+        public int Taps => Ky.Count * Kx.Count;
     }
 
     /// <summary>The taps of one axis that can meet the picture at all: of a kernel larger than the picture only the middle.</summary>
@@ -337,6 +397,9 @@ internal sealed unsafe class DepthwiseWork
         }
 
         public float* this[int buffer] => first + buffer switch { 0 => 0, 1 => b, 2 => c, _ => d };
+
+        /// <summary>The plane as it lies, or turned.</summary>
+        public float* Plane(bool turned) => this[turned ? 3 : 1];
 
         /// <summary>A square of the widest registers.</summary>
         public float* Block => first + e;
