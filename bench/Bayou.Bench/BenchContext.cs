@@ -34,7 +34,10 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     public string Only { get; set; } = "";
 
     /// <summary>Whether rows of this name are wanted: benchmarks ask before they measure.</summary>
-    public bool Wants(string name) => name.Contains(Only, StringComparison.OrdinalIgnoreCase);
+    public bool Wants(string name) => name.Contains(Only.Split(':')[0], StringComparison.OrdinalIgnoreCase);
+
+    /// <summary>Whether a case of wanted rows is wanted.</summary>
+    public bool WantsCase(string @case) => !Only.Contains(':') || @case.Contains(Only[(Only.IndexOf(':') + 1)..], StringComparison.OrdinalIgnoreCase);
 
     /// <summary>
     /// Median milliseconds of every competitor. They take turns until the time is over and each has run at least <paramref name="least"/> times. Threads of the one before still wait in a busy loop
@@ -88,7 +91,7 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     public void Mark(string name, double value, double wanted) => marks.Add(new(name, value, wanted, value >= wanted));
 
     /// <summary>Geometric mean.</summary>
-    public static double GeometricMean(IEnumerable<double> values) => Math.Exp(values.Average(Math.Log));
+    public static double GeometricMean(IEnumerable<double> values) => Math.Exp(values.Select(v => Math.Log(v)).DefaultIfEmpty(double.NaN).Average());
 
     /// <summary>Median.</summary>
     public static double Median(IReadOnlyCollection<double> values)

@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using Bayou.Kernels;
 using static TorchSharp.torch;
 
 namespace Bayou.Bench;
@@ -17,14 +18,19 @@ public static class MachinePeak
         for (var attempt = 0; attempt < 7; attempt++)
         {
             var start = Stopwatch.GetTimestamp();
-            var workers = Enumerable.Range(0, threads).Select(_ => new Thread(() => Sink = Vector512.IsHardwareAccelerated ? Loop512() : Loop256())).ToArray();
+            var workers = Enumerable.Range(0, threads).Select(_ => new Thread(() => Sink = Loop(Steps))).ToArray();
             foreach (var worker in workers) worker.Start();
             foreach (var worker in workers) worker.Join();
-            var lanes = Vector512.IsHardwareAccelerated ? 16.0 : 8.0;
-            best = Math.Max(best, threads * Steps * 12 * lanes / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
+            best = Math.Max(best, threads * Steps * LoopMacs / Stopwatch.GetElapsedTime(start).TotalSeconds / 1e9);
         }
         return best;
     }
+
+    /// <summary>Multiply-adds of one step of the loop.</summary>
+    public static double LoopMacs => 12 * (Vector512.IsHardwareAccelerated ? 16.0 : 8.0);
+
+    /// <summary>The loop on the kernels' own threads, for rows that measure the limit beside their competitors: cores are not equally fast from one moment to the next.</summary>
+    public static void TeamLoop(int threads, int steps) => KernelThreads.Team(threads, threads, _ => Sink = Loop(steps));
 
     /// <summary>libtorch's matrix product of 1024 x 1024 x 1024.</summary>
     public static double GemmGiga()
@@ -46,13 +52,15 @@ public static class MachinePeak
     /// <summary>Keeps the loops' results alive.</summary>
     public static float Sink { get; set; }
 
+    private static float Loop(int steps) => Vector512.IsHardwareAccelerated ? Loop512(steps) : Loop256(steps);
+
     // Twelve chains: latency 4, two a cycle, and some to spare.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Loop512()
+    private static float Loop512(int steps)
     {
         Vector512<float> m = Vector512.Create(0.999f), c = Vector512.Create(1e-3f);
         Vector512<float> a0 = c, a1 = c, a2 = c, a3 = c, a4 = c, a5 = c, a6 = c, a7 = c, a8 = c, a9 = c, a10 = c, a11 = c;
-        for (var i = 0; i < Steps; i++)
+        for (var i = 0; i < steps; i++)
         {
             a0 = Vector512.FusedMultiplyAdd(a0, m, c);
             a1 = Vector512.FusedMultiplyAdd(a1, m, c);
@@ -71,11 +79,11 @@ public static class MachinePeak
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Loop256()
+    private static float Loop256(int steps)
     {
         Vector256<float> m = Vector256.Create(0.999f), c = Vector256.Create(1e-3f);
         Vector256<float> a0 = c, a1 = c, a2 = c, a3 = c, a4 = c, a5 = c, a6 = c, a7 = c, a8 = c, a9 = c, a10 = c, a11 = c;
-        for (var i = 0; i < Steps; i++)
+        for (var i = 0; i < steps; i++)
         {
             a0 = Vector256.FusedMultiplyAdd(a0, m, c);
             a1 = Vector256.FusedMultiplyAdd(a1, m, c);

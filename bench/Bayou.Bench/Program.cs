@@ -10,7 +10,7 @@ using TorchSharp;
 var name = new Argument<string?>("NAME") { Description = "a benchmark; without it they are listed", Arity = ArgumentArity.ZeroOrOne };
 var json = new Option<bool>("--json") { Description = "print one JSON object on standard output; everything else goes to standard error" };
 var threads = new Option<int>("--threads") { Description = "threads of ours and of the peers; 0: all cores", DefaultValueFactory = _ => 0 };
-var only = new Option<string>("--only") { Description = "only rows whose name contains this; marks about others are left out", DefaultValueFactory = _ => "" };
+var only = new Option<string>("--only") { Description = "only rows whose name (and case: after a colon) contains this; marks about others are left out", DefaultValueFactory = _ => "" };
 var seed = new Option<int>("--seed") { Description = "seed of drawn shapes and data", DefaultValueFactory = _ => 0 };
 var root = new RootCommand("""
     Side-by-side speed tables: ours, what you would use otherwise, and the machine's measured limit, in one run (medians; competitors take turns).

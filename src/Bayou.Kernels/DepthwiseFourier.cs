@@ -62,6 +62,9 @@ internal sealed unsafe class DepthwiseFourier
     /// <summary>Added to every output, [C] or null.</summary>
     public float* Bias { get; init; }
 
+    /// <summary>Whether negative outputs become zero.</summary>
+    public bool Relu { get; init; }
+
     /// <summary>Output (of the transposed: gradient of the input).</summary>
     public DepthwisePlanes Y { get; init; }
 
@@ -143,8 +146,8 @@ internal sealed unsafe class DepthwiseFourier
                     if (y + 1 == outH) FourierRows.Clear(p + (y + 1) * step, 2 * bins, Lanes);
                     var z = channels.Join(p + y * step);
                     var to = Y.At(n, channel) + y * Y.Row;
-                    channels.Store(z, to, Y, outW, bias);
-                    if (y + 1 < outH) channels.Store(z + Lanes, to + Y.Row, Y, outW, bias);
+                    channels.Store(z, to, Y, outW, bias, Relu);
+                    if (y + 1 < outH) channels.Store(z + Lanes, to + Y.Row, Y, outW, bias, Relu);
                 }
             }
         }

@@ -21,7 +21,8 @@ public static unsafe class DepthwiseKernel
     /// <param name="bias">[C] or null.</param>
     /// <param name="y">[N, C, OutH, OutW], written.</param>
     /// <param name="s">Sizes.</param>
-    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s) => Forward(x, [Taps(w, s)], bias, y, s);
+    /// <param name="relu">Whether negative outputs become zero.</param>
+    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s, bool relu = false) => Forward(x, [Taps(w, s)], bias, y, s, relu);
 
     /// <summary>y = sum of x * w over several kernels, + bias.</summary>
     /// <param name="x">[N, C, H, W].</param>
@@ -29,14 +30,15 @@ public static unsafe class DepthwiseKernel
     /// <param name="bias">[C] or null.</param>
     /// <param name="y">[N, C, OutH, OutW], written.</param>
     /// <param name="s">Sizes; those of the kernels are their own.</param>
-    public static void Forward(DepthwisePlanes x, DepthwiseTaps[] kernels, float* bias, DepthwisePlanes y, DepthwiseShape s)
+    /// <param name="relu">Whether negative outputs become zero.</param>
+    public static void Forward(DepthwisePlanes x, DepthwiseTaps[] kernels, float* bias, DepthwisePlanes y, DepthwiseShape s, bool relu = false)
     {
         if (ByTransforms(s, kernels, out var size))
         {
-            new DepthwiseFourier(s, kernels, false, size) { X = x, Bias = bias, Y = y }.Run();
+            new DepthwiseFourier(s, kernels, false, size) { X = x, Bias = bias, Y = y, Relu = relu }.Run();
             return;
         }
-        var work = new DepthwiseWork(s, kernels, s.OutH) { X = x, Bias = bias, Y = y };
+        var work = new DepthwiseWork(s, kernels, s.OutH) { X = x, Bias = bias, Y = y, Relu = relu };
         KernelThreads.Run(work.Units, s.UsefulMacs, work.Forward);
     }
 

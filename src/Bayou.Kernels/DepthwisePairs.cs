@@ -5,7 +5,7 @@ namespace Bayou.Kernels;
 /// <summary>What a tile of one or two rows reads and writes.</summary>
 internal readonly unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
 {
-    /// <summary>Where sums begin unless <see cref="From"/> is given.</summary>
+    /// <summary>Where sums begin unless <see cref="Continue"/> is given.</summary>
     public T Start { get; init; }
 
     /// <summary>Whether the sums at <see cref="To"/> are continued.</summary>

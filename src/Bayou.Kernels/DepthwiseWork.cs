@@ -1,13 +1,10 @@
-using System.Buffers;
-using System.Runtime.InteropServices;
-
 namespace Bayou.Kernels;
 
 /// <summary>One call of <see cref="DepthwiseKernel"/>, cut into units that can run in any order.</summary>
-internal sealed unsafe class DepthwiseWork
+internal sealed unsafe partial class DepthwiseWork
 {
     private readonly DepthwiseShape s;
-    private readonly int widest, blocks, rowParts;
+    private readonly int widest, blocks, rowParts, tallest, above, below;      // kernel rows; rows of input an output needs above and below its own
     private readonly Part[] parts;
     private readonly bool[] orientations;       // of the planes: as they lie, turned, or both
     private readonly (int Y, int X)[] phases;
@@ -22,6 +19,7 @@ internal sealed unsafe class DepthwiseWork
         widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
         parts = [.. kernels.Select(k => new Part(k, s, widest))];
         orientations = [.. parts.Select(p => p.Turned).Distinct()];
+        (tallest, above, below) = (parts.Max(p => p.Ky.Count), parts.Max(p => p.Ky.Pad), parts.Max(p => p.Ky.Count - p.Ky.Pad));
         blocks = (s.C + widest - 1) / widest;
         // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
         Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
@@ -40,6 +38,8 @@ internal sealed unsafe class DepthwiseWork
     public float* Bias { get; init; }
 
     public DepthwisePlanes Y { get; init; }
+
+    public bool Relu { get; init; }
 
     public DepthwisePlanes? Dx { get; init; }
 
@@ -81,21 +81,20 @@ internal sealed unsafe class DepthwiseWork
         foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW));
         var direct = Y.Channel == 1;
         var start = Bias is null ? T.Create(0) : T.LoadPart(Bias + u.Channel, u.Lanes);
-        var tallest = parts.Max(p => p.Ky.Count);
         var (from, to) = Share<T>(s.OutH, tallest, u.Part);
         if (from == to) return;
         // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
-        var strip = phases.Length > 1 || tallest >= DepthwiseTuning.TallKernel || orientations[^1] ? s.OutH : DepthwiseTuning.Strip;
+        var strip = phases.Length > 1 || tallest >= DepthwiseTuning.TallKernel || parts.Length > 1 || orientations[0] ? s.OutH : DepthwiseTuning.Strip;
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
             var output = direct
                 ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
                 : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
-            var packed = Math.Clamp(parts.Min(p => from * s.StrideH - p.Ky.Pad), 0, s.H);
+            var packed = Math.Clamp(from * s.StrideH - above, 0, s.H);
             for (var top = from; top < to; top += strip)
             {
                 var bottom = Math.Min(to, top + strip);
-                var need = Math.Clamp(parts.Max(p => (bottom - 1) * s.StrideH - p.Ky.Pad + p.Ky.Count), packed, s.H);
+                var need = Math.Clamp((bottom - 1) * s.StrideH + below, packed, s.H);
                 foreach (var turned in orientations)
                 {
                     var (first, last) = turned ? (0, s.H) : (packed, need);
@@ -104,7 +103,24 @@ internal sealed unsafe class DepthwiseWork
                 packed = need;
                 Sum<T>(scratch, output, start, u.Lanes, top, bottom);
             }
+            if (Relu) Rectify<T>(output, from, to, u.Lanes);
             if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
+        }
+    }
+
+    private static void Rectify<T>(LaneGrid output, int from, int to, int lanes) where T : struct, IFloatLanes<T>
+    {
+        var zero = T.Create(0);
+        for (var y = from; y < to; y++)
+        {
+            var p = output.Data + y * output.Row;
+            for (var x = output.Width; x > 0; x--, p += output.Pixel)
+            {
+                var v = lanes == T.Count ? T.Load(p) : T.LoadPart(p, lanes);
+                v = T.WhereNegative(v, zero, v);
+                if (lanes == T.Count) T.Store(p, v);
+                else T.StorePart(p, v, lanes);
+            }
         }
     }
 
@@ -171,7 +187,7 @@ internal sealed unsafe class DepthwiseWork
     // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
     private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
     {
-        var (first, last) = Share<T>(s.H, parts.Max(p => p.Ky.Count), u.Part);
+        var (first, last) = Share<T>(s.H, tallest, u.Part);
         var target = direct
             ? new LaneGrid(dx.At(n, u.Channel), (nint)dx.Row, (nint)dx.Pixel, s.H, s.W)
             : new LaneGrid(scratch[2], s.W * T.Count, T.Count, s.H, s.W);
@@ -213,10 +229,15 @@ internal sealed unsafe class DepthwiseWork
         }
     }
 
-    private int Weights<T>() where T : struct, IFloatLanes<T> => parts.Sum(p => Squares<T>(p.Taps));
+    private int Weights<T>() where T : struct, IFloatLanes<T>
+    {
+        var length = 0;
+        foreach (var part in parts) length += Squares<T>(part.Taps);
+        return length;
+    }
 
     private int Length<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
-        orientations.Contains(turned) ? Layout<T>(turned, height, width, strideH, strideW).Length : 0;
+        (turned ? orientations[^1] || orientations[0] : !orientations[0] || !orientations[^1]) ? Layout<T>(turned, height, width, strideH, strideW).Length : 0;
 
     private static DepthwisePacking.Plane Layout<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
         turned ? new(width, height, strideW, strideH, T.Count) : new(height, width, strideH, strideW, T.Count);
@@ -303,116 +324,5 @@ internal sealed unsafe class DepthwiseWork
         var phases = new (int, int)[s.StrideH * s.StrideW];
         for (var i = 0; i < phases.Length; i++) phases[i] = (i / s.StrideW, i % s.StrideW);
         return phases;
-    }
-
-    /// <summary>One kernel, and which of its taps count.</summary>
-    private sealed class Part(DepthwiseTaps kernel, DepthwiseShape s, int widest)
-    {
-        public DepthwiseTaps Kernel => kernel;
-
-        public Reach Ky { get; } = new(s.H, s.OutH, kernel.Rows, s.StrideH, kernel.PadH);
-
-        public Reach Kx { get; } = new(s.W, s.OutW, kernel.Columns, s.StrideW, kernel.PadW);
-
-        /// <summary>A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.</summary>
-        public bool Turned => widest == 16 && Kx.Count >= DepthwiseTuning.TallKernel && Ky.Count < DepthwiseTuning.TallKernel;
-
-        public int Taps => Ky.Count * Kx.Count;
-    }
-
-    /// <summary>The taps of one axis that can meet the picture at all: of a kernel larger than the picture only the middle.</summary>
-    private readonly struct Reach(int size, int outputs, int taps, int stride, int pad)
-    {
-        public int First { get; } = Math.Min(taps - 1, Math.Max(0, pad - (outputs - 1) * stride));
-
-        public int Count => Math.Max(1, Math.Min(taps, pad + size) - First);
-
-        public int Pad => pad - First;
-    }
-
-    /// <summary>Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.</summary>
-    private readonly struct Taps
-    {
-        public Taps(int phase, Reach reach, int stride)
-        {
-            var first = phase + reach.Pad;
-            First = (first % stride + stride) % stride;
-            Count = Math.Max(0, (reach.Count - First + stride - 1) / stride);
-            Offset = (first - First) / stride;
-        }
-
-        public int First { get; }
-
-        public int Count { get; }
-
-        public int Offset { get; }
-    }
-
-    /// <summary>Which channels, pictures and rows a unit has.</summary>
-    private readonly struct Unit
-    {
-        public Unit(DepthwiseWork work, int unit)
-        {
-            Part = unit % work.rowParts;
-            var block = unit / work.rowParts % work.blocks;
-            Chunk = unit / work.rowParts / work.blocks;
-            Channel = block * work.widest;
-            Lanes = Math.Min(work.widest, work.s.C - Channel);
-            // The last channels take the narrowest register that holds them.
-            Width = work.widest;
-            while (Width > 4 && Lanes <= Width / 2) Width /= 2;
-            (FirstPicture, EndPicture) = (Chunk * work.s.N / work.Chunks, (Chunk + 1) * work.s.N / work.Chunks);
-        }
-
-        public int Part { get; }
-
-        public int Chunk { get; }
-
-        public int Channel { get; }
-
-        public int Lanes { get; }
-
-        public int Width { get; }
-
-        public int FirstPicture { get; }
-
-        public int EndPicture { get; }
-    }
-
-    /// <summary>Aligned buffers of one unit: a 512-bit load across two cache lines costs twice.</summary>
-    private readonly ref struct Scratch : IDisposable
-    {
-        private readonly float[] memory;
-        private readonly GCHandle pin;
-        private readonly float* first;
-        private readonly int b, c, d, e;
-
-        public Scratch(int length0, int length1, int length2, int length3 = 0)
-        {
-            (b, c, d) = (Round(length0), Round(length0) + Round(length1), Round(length0) + Round(length1) + Round(length2));
-            e = checked(d + Round(length3));
-            memory = ArrayPool<float>.Shared.Rent(checked(e + 256 + DepthwiseTuning.TileLength + 16));
-            pin = GCHandle.Alloc(memory, GCHandleType.Pinned);
-            first = (float*)((pin.AddrOfPinnedObject() + 63) & ~63);
-        }
-
-        public float* this[int buffer] => first + buffer switch { 0 => 0, 1 => b, 2 => c, _ => d };
-
-        /// <summary>The plane as it lies, or turned.</summary>
-        public float* Plane(bool turned) => this[turned ? 3 : 1];
-
-        /// <summary>A square of the widest registers.</summary>
-        public float* Block => first + e;
-
-        /// <summary>A tile of sums.</summary>
-        public float* Sums => first + e + 256;
-
-        public void Dispose()
-        {
-            pin.Free();
-            ArrayPool<float>.Shared.Return(memory);
-        }
-
-        private static int Round(int length) => checked(length + 15) & ~15;
     }
 }

@@ -45,13 +45,15 @@ internal readonly unsafe struct FourierRows(Fourier rows, int bins, int step, in
 
     /// <summary>Real parts (or, one register further, imaginary parts) to the pixels of a row.</summary>
     [MethodImpl(Hot)]
-    public void Store(double* source, float* target, DepthwisePlanes memory, int count, float* bias)
+    public void Store(double* source, float* target, DepthwisePlanes memory, int count, float* bias, bool relu)
     {
         var (pixel, channel) = ((nint)memory.Pixel, (nint)memory.Channel);
         var shift = Vector256.Load(bias);
+        // What an output must at least be; a value that is no number passes.
+        var least = Vector256.Create(relu ? 0 : float.NegativeInfinity);
         if (channels == Lanes && channel == 1)
         {
-            for (; count > 0; count--, source += Element, target += pixel) Narrow(source, target, shift);
+            for (; count > 0; count--, source += Element, target += pixel) Narrow(source, target, shift, least);
             return;
         }
         if (channels == Lanes && pixel == 1 && count >= Lanes)
@@ -59,15 +61,16 @@ internal readonly unsafe struct FourierRows(Fourier rows, int bins, int step, in
             for (var x = 0; x < count; x += Lanes)
             {
                 if (x > count - Lanes) x = count - Lanes;
-                for (var i = 0; i < Lanes; i++) Narrow(source + (x + i) * Element, block + i * Lanes, shift);
+                for (var i = 0; i < Lanes; i++) Narrow(source + (x + i) * Element, block + i * Lanes, shift, least);
                 FloatTranspose.Square8(block, Lanes, target + x, channel);
             }
             return;
         }
         for (; count > 0; count--, source += Element, target += pixel)
-            for (var l = 0; l < channels; l++) target[l * channel] = (float)source[l] + bias[l];
+            for (var l = 0; l < channels; l++) target[l * channel] = Math.Max((float)source[l] + bias[l], relu ? 0 : float.NegativeInfinity);
 
-        static void Narrow(double* from, float* to, Vector256<float> shift) => (Avx512F.ConvertToVector256Single(Vector512.Load(from)) + shift).Store(to);
+        static void Narrow(double* from, float* to, Vector256<float> shift, Vector256<float> least) =>
+            Vector256.Max(Avx512F.ConvertToVector256Single(Vector512.Load(from)) + shift, least).Store(to);
     }
 
     /// <summary>The rows at <see cref="A"/> -> twice the half spectra of both, one row of the plane each.</summary>

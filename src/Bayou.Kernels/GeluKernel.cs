@@ -1,3 +1,5 @@
+using System.Runtime.CompilerServices;
+
 namespace Bayou.Kernels;
 
 /// <summary>
@@ -59,6 +61,9 @@ public static unsafe class GeluKernel
         });
     }
 
+    /// <summary>y = gelu(y), whole registers of the widest kind.</summary>
+    internal static void InPlace(float* y, int count) => Run<Lanes512>(y, null, y, null, 0, count);
+
     private static void Row(KernelIsaLevel isa, float* z, float* bias, float* h, float* slope, int n)
     {
         var done = isa switch
@@ -71,6 +76,7 @@ public static unsafe class GeluKernel
         if (done < n) Run<Lane>(z, bias, h, slope, done, n);
     }
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static int Run<T>(float* z, float* bias, float* h, float* slope, int i, int n) where T : struct, IFloatLanes<T>
     {
         for (; i + T.Count <= n; i += T.Count)

@@ -20,7 +20,7 @@ internal static class DepthwiseModels
         if (context.Wants(Training)) TrainingStep(context);
     }
 
-    // Everybody gets the merged network with every BatchNorm fused; libtorch the same ops with its own depthwise convolution.
+    // Everybody gets the merged network with every BatchNorm fused; libtorch op by op, without any kernel of ours.
     private static void Predict(BenchContext context, string name, string model)
     {
         using var scope = NewDisposeScope();
@@ -44,9 +44,9 @@ internal static class DepthwiseModels
     private static void Call(nn.Module<Tensor, Tensor> network, Tensor x, bool own)
     {
         using var scope = NewDisposeScope();
-        DepthwiseConv.Enabled = own;
+        OwnKernels.Enabled = own;
         network.call(x);
-        DepthwiseConv.Enabled = true;
+        OwnKernels.Enabled = true;
     }
 
     private static void TrainingStep(BenchContext context)
@@ -66,10 +66,10 @@ internal static class DepthwiseModels
         void Step(Tensor pictures, bool own)
         {
             using var step = NewDisposeScope();
-            DepthwiseConv.Enabled = own;
+            OwnKernels.Enabled = own;
             nn.functional.cross_entropy(network.call(pictures), labels).backward();
             network.zero_grad();
-            DepthwiseConv.Enabled = true;
+            OwnKernels.Enabled = true;
         }
     }
 

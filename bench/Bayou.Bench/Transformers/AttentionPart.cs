@@ -77,7 +77,7 @@ internal static class AttentionPart
             new(Fused, Scoped(() => peer(true))),
             new(Plain, Scoped(() => peer(false))),
             new(Onnx, onnx.Run, Pause: true),
-        ], warm: true);
+        ]);
         var row = context.Add("attention_forward", name, times[0], new Dictionary<string, double> { [Fused] = times[1], [Plain] = times[2], [Onnx] = times[3] }, multiplyAdds / (times[0] * 1e6) / context.GemmPeak);
         return row.RatioBestPeer!.Value;
     }

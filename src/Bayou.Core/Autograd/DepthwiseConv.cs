@@ -15,7 +15,7 @@ public static unsafe class DepthwiseConv
 
     /// <summary>Whether the kernels take this convolution: by its form, and by what was measured.</summary>
     internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
-        op.Groups > 1 && Fits(x, weight, bias, op) && Faster(weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
+        OwnKernels.Enabled && op.Groups > 1 && Fits(x, weight, bias, op) && Faster(weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
 
     /// <summary>Whether the kernels can compute this convolution.</summary>
     internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
@@ -67,12 +67,12 @@ public static unsafe class DepthwiseConv
     internal static Tensor Apply(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
         NeedsGradient(x, weight, bias) ? DepthwiseConvFunction.apply(x, weight, bias!, op) : Forward(x, weight, bias, op);
 
-    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
+    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, bool relu = false)
     {
         var s = Shape(x, weight, op);
         var planar = IsPlanar(x);
         var y = Empty(planar, s.N, s.C, s.OutH, s.OutW);
-        DepthwiseKernel.Forward(Planes(x, planar), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias), Planes(y, planar), s);
+        DepthwiseKernel.Forward(Planes(x, planar), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias), Planes(y, planar), s, relu);
         Keep(x, weight, bias, y);
         return y;
     }
@@ -81,8 +81,7 @@ public static unsafe class DepthwiseConv
     {
         var s = Shape(x, weight, op);
         var planar = IsPlanar(x);
-        // The gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.
-        var dy = IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
+        var dy = Readable(gradient, planar);
         var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(weight.shape);
         var dx = needX && !byLibtorch ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
@@ -94,6 +93,9 @@ public static unsafe class DepthwiseConv
         Keep(dx, dw, db, null);
         return (byLibtorch ? Flipped(dy, weight, s) : dx, dw, db);
     }
+
+    /// <summary>A gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.</summary>
+    internal static Tensor Readable(Tensor gradient, bool planar) => IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
 
     private static bool IsSame(DepthwiseShape s) => s is { StrideH: 1, StrideW: 1 } && s.KH == 2 * s.PadH + 1 && s.KW == 2 * s.PadW + 1;
 
@@ -121,14 +123,14 @@ public static unsafe class DepthwiseConv
         return packed.permute(0, 3, 1, 2);
     }
 
-    private static Tensor Empty(bool planar, long n, long c, long h, long w)
+    internal static Tensor Empty(bool planar, long n, long c, long h, long w)
     {
         if (planar) return empty(n, c, h, w);
         using var rows = empty(n, h, w, c);
         return rows.permute(0, 3, 1, 2);
     }
 
-    private static DepthwisePlanes Planes(Tensor x, bool planar)
+    internal static DepthwisePlanes Planes(Tensor x, bool planar)
     {
         var s = x.shape;
         if (planar) return DepthwisePlanes.Planar(TensorMemory.Floats(x), (int)s[1], (int)s[2], (int)s[3]);
@@ -136,7 +138,7 @@ public static unsafe class DepthwiseConv
         return DepthwisePlanes.ChannelsLast(TensorMemory.Floats(rows), (int)s[1], (int)s[2], (int)s[3]);
     }
 
-    private static DepthwiseShape Shape(Tensor x, Tensor weight, Conv2dOp op)
+    internal static DepthwiseShape Shape(Tensor x, Tensor weight, Conv2dOp op)
     {
         var (s, w) = (x.shape, weight.shape);
         return new((int)s[0], (int)s[1], (int)s[2], (int)s[3], (int)w[2], (int)w[3])

@@ -9,7 +9,7 @@ internal static unsafe class FusedLayerNorm
 {
     /// <summary>Whether the kernels can do it: weight and bias given, one axis, contiguous float32 on the CPU.</summary>
     public static bool Suits(Tensor x, Ints shape, Tensor? weight, Tensor? bias) =>
-        shape.Count == 1 && weight is not null && bias is not null && TensorMemory.IsPlain(x) && TensorMemory.IsPlain(weight) && TensorMemory.IsPlain(bias)
+        OwnKernels.Enabled && shape.Count == 1 && weight is not null && bias is not null && TensorMemory.IsPlain(x) && TensorMemory.IsPlain(weight) && TensorMemory.IsPlain(bias)
         && x.dim() >= 1 && x.shape[^1] == shape[0] && weight.numel() == shape[0] && bias.numel() == shape[0];
 
     /// <summary>[..., C] -> [..., C].</summary>

@@ -26,11 +26,17 @@ internal static unsafe class FusedMlp
     /// <summary>Whether the kernels can do it: contiguous float32 on the CPU, sizes that fit.</summary>
     public static bool Suits(Tensor x, in MlpWeights w)
     {
-        if (!TensorMemory.IsPlain(x) || x.dim() < 2 || w.Weight1.dim() != 2 || w.Weight2.dim() != 2) return false;
-        long inputs = x.shape[^1], hidden = w.Weight1.shape[0], outputs = w.Weight2.shape[0];
+        return OwnKernels.Enabled && TensorMemory.IsPlain(x) && x.dim() >= 2 && Fits(x.shape[^1], w) && x.numel() / x.shape[^1] <= int.MaxValue;
+    }
+
+    /// <summary>Whether the weights are float32 on the CPU, without gaps, and fit together and to a number of inputs.</summary>
+    public static bool Fits(long inputs, in MlpWeights w)
+    {
+        if (w.Weight1.dim() != 2 || w.Weight2.dim() != 2) return false;
+        long hidden = w.Weight1.shape[0], outputs = w.Weight2.shape[0];
         return w.Weight1.shape[1] == inputs && w.Weight2.shape[1] == hidden && TensorMemory.IsPlain(w.Weight1) && TensorMemory.IsPlain(w.Weight2)
             && Vector(w.Bias1, hidden) && Vector(w.Bias2, outputs) && Vector(w.Scale, outputs) && Vector(w.NormWeight, inputs) && Vector(w.NormBias, inputs)
-            && w.NormWeight is null == w.NormBias is null && x.numel() / inputs <= int.MaxValue;
+            && w.NormWeight is null == w.NormBias is null;
 
         static bool Vector(Tensor? t, long length) => t is null || (TensorMemory.IsPlain(t) && t.dim() == 1 && t.shape[0] == length);
     }
@@ -44,9 +50,12 @@ internal static unsafe class FusedMlp
         var z = Product(y, w.Weight1);
         GeluKernel.Forward(TensorMemory.Floats(z), Bias(w.Bias1), TensorMemory.Floats(z), null, Rows(z), Columns(z));
         GC.KeepAlive(y);
-        // With few rows scaling the result is less work than scaling the weights.
-        if (w.Scale is not null && z.shape[0] < 2 * z.shape[1]) return Result(z, w.Weight2, w.Bias2).mul_(w.Scale).view(Shape(x, w.Weight2));
-        return Result(z, Scaled(w.Weight2, w.Scale), w.Bias2 is null || w.Scale is null ? w.Bias2 : w.Bias2.mul(w.Scale)).view(Shape(x, w.Weight2));
+        var result = Product(z, w.Weight2);
+        var shift = w.Bias2 is null || w.Scale is null ? w.Bias2 : w.Bias2.mul(w.Scale);
+        var p = TensorMemory.Floats(result);
+        if (w.Scale is not null || shift is not null) ChannelKernel.Forward(p, Bias(w.Scale), Bias(shift), null, p, false, Rows(result), Columns(result));
+        GC.KeepAlive(shift);
+        return result.view(Shape(x, w.Weight2));
     }
 
     internal static Tensor Norm(Tensor x, in MlpWeights w, Tensor? statistics) =>

@@ -13,7 +13,7 @@ internal static unsafe class PatchConv
     /// <summary>Whether a convolution has this form, in float32 on the CPU, planar or channels-last.</summary>
     public static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {
-        if (op.Groups != 1 || op.Stride[0] * op.Stride[1] == 1 || op.Padding != None || op.Dilation != One || x.dim() != 4 || weight.dim() != 4) return false;
+        if (!OwnKernels.Enabled || op.Groups != 1 || op.Stride[0] * op.Stride[1] == 1 || op.Padding != None || op.Dilation != One || x.dim() != 4 || weight.dim() != 4) return false;
         var (w, s) = (weight.shape, x.shape);
         if (w[2] != op.Stride[0] || w[3] != op.Stride[1] || s[1] != w[1] || s[2] < w[2] || s[3] < w[3]) return false;
         if (!TensorMemory.IsPlain(weight) || (bias is not null && !TensorMemory.IsPlain(bias)) || x.numel() == 0 || x.dtype != ScalarType.Float32 || x.device_type != DeviceType.CPU) return false;

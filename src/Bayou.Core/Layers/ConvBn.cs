@@ -45,11 +45,15 @@ public sealed class ConvBn : Layer
     public Conv2d Conv => conv;
 
     /// <summary>activation(bn(conv(x))).</summary>
-    public override Tensor forward(Tensor x)
+    public override Tensor forward(Tensor x) => Then(x, activation);
+
+    /// <summary>shortcut + then(bn(conv(before(x)))): fused, in few passes over memory.</summary>
+    public Tensor Then(Tensor x, Activation? then, Tensor? shortcut = null, BatchNorm? before = null)
     {
-        var y = conv.call(x);
-        if (bn is not null) y = bn.call(y);
-        return activation is { } kind ? Ops.Activate(y, kind) : y;
+        if (bn is null) return conv.Then(x, then, shortcut, before);
+        var y = bn.call(conv.call(before is null ? x : before.call(x)));
+        if (then is { } kind) y = Ops.Activate(y, kind);
+        return shortcut is null ? y : Ops.Add(shortcut, y);
     }
 
     /// <summary>

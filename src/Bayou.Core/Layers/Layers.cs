@@ -41,6 +41,10 @@ public sealed class Conv2d : Layer
 
     /// <inheritdoc/>
     public override Tensor forward(Tensor x) => Ops.Conv2d(x, weight, bias, stride, padding, dilation, groups);
+
+    /// <summary>shortcut + activation(this), see <see cref="Ops.Conv2dThen"/>.</summary>
+    public Tensor Then(Tensor x, Activation? activation, Tensor? shortcut = null, BatchNorm? norm = null) =>
+        Ops.Conv2dThen(x, weight, bias, new Conv2dOp(stride, padding, dilation, groups), activation, shortcut, norm);
 }
 
 /// <summary>Affine map over the last axis: weight [O, I], bias [O].</summary>
@@ -140,6 +144,9 @@ public sealed class BatchNorm : Layer
         num_batches_tracked = NewBuffer(zeros([], int64));
         RegisterComponents();
     }
+
+    /// <summary>Scales and shifts [2, C] of that map as plain numbers.</summary>
+    internal float[] Affine() => FusedConv.Affine(weight, bias, running_mean, running_var, eps);
 
     /// <summary>Scale and shift [C], float64, of the affine map that this is in eval mode: gamma / sqrt(variance + eps) and beta - mean scale.</summary>
     public (Tensor Scale, Tensor Shift) ToAffine()

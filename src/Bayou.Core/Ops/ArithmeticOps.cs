@@ -11,6 +11,7 @@ public sealed record Conv2dOp(Ints Stride, Ints Padding, Ints Dilation, long Gro
         DepthwiseConv.Enabled && DepthwiseConv.Suits(x[0]!, x[1]!, x[2], this)
             ? DepthwiseConv.Apply(x[0]!, x[1]!, x[2], this)
             : PatchConv.Suits(x[0]!, x[1]!, x[2], this) ? PatchConv.Apply(x[0]!, x[1]!, x[2])
+            : FusedConv.IsPointwise(x[0]!, x[1]!, x[2], this) ? FusedConv.Pointwise(x[0]!, x[1]!, x[2])
             : nn.functional.conv2d(x[0]!, x[1]!, x[2], Stride.Array, Padding.Array, Dilation.Array, Groups);
 
     /// <inheritdoc/>

@@ -22,7 +22,8 @@ public sealed record BatchNormOp(double Eps, double Momentum) : Op
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training) =>
-        nn.functional.batch_norm(x[0]!, x[3]!, x[4]!, x[1], x[2], training, Momentum, Eps);
+        (training || Capture.IsActive ? null : FusedConv.Normalize(x[0]!, x[1]!, x[2]!, x[3]!, x[4]!, Eps))
+        ?? nn.functional.batch_norm(x[0]!, x[3]!, x[4]!, x[1], x[2], training, Momentum, Eps);
 
     /// <inheritdoc/>
     public override OpWork Work(long[]?[] inputs, long[][] outputs) => new(0, 2 * Numel(outputs[0]));

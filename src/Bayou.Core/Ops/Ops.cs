@@ -35,6 +35,43 @@ public static class Ops
     public static Tensor Conv2d(Tensor x, Tensor weight, Tensor? bias, Ints stride, Ints padding, Ints dilation, long groups = 1) =>
         Run(new Conv2dOp(stride, padding, dilation, groups), false, x, weight, bias);
 
+    /// <summary>
+    /// shortcut + activation(convolution(norm(x))), whatever of it is given: its parts in a capture and where gradients are wanted, otherwise few passes over memory.
+    /// </summary>
+    public static Tensor Conv2dThen(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, Activation? activation, Tensor? shortcut = null, BatchNorm? norm = null)
+    {
+        if (FusedConv.IsInference(x, weight, bias, shortcut) && norm?.training != true) return FusedConv.Then(x, norm, weight, bias, op, activation, shortcut);
+        var y = Run(op, false, norm is null ? x : norm.call(x), weight, bias);
+        if (activation is { } kind) y = Activate(y, kind);
+        return shortcut is null ? y : Add(shortcut, y);
+    }
+
+    /// <summary>
+    /// The sum of depthwise convolutions of one input, stride 1, every kernel odd and padded by half of it; the bias is added once. Its parts in a capture, otherwise one node that costs about what one
+    /// of them would.
+    /// </summary>
+    /// <param name="x">[N, C, H, W].</param>
+    /// <param name="weights">[C, 1, kh, kw] each.</param>
+    /// <param name="bias">[C] or null.</param>
+    public static Tensor DepthwiseSum(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias)
+    {
+        if (!Capture.IsActive && DepthwiseSumOp.Suits(x, weights, bias)) return DepthwiseSumOp.Apply(x, weights, bias);
+        Tensor? sum = null;
+        foreach (var w in weights)
+        {
+            var y = Run(DepthwiseSumOp.Part(w), false, x, w, sum is null ? bias : null);
+            sum = sum is null ? y : Add(sum, y);
+        }
+        return sum!;
+    }
+
+    /// <summary>The same values in the memory layout in which pixelwise layers are fastest; x itself in a capture and where gradients are wanted.</summary>
+    public static Tensor InFastestLayout(Tensor x) => !OwnKernels.Enabled || Capture.IsActive || is_grad_enabled() || x.dim() != 4 ? x : FusedConv.ToFastest(x);
+
+    /// <summary>shortcut + <see cref="GeluMlp"/> of the channels of every pixel: x and shortcut [N, C, H, W].</summary>
+    public static Tensor ChannelMlp(Tensor x, in MlpWeights w, Tensor shortcut) =>
+        (Capture.IsActive ? null : FusedConv.Mlp(x, w, shortcut)) ?? Add(shortcut, ToChannelsFirst(GeluMlp(ToChannelsLast(x), w)));
+
     /// <summary>x W' + b over the last axis, see <see cref="LinearOp"/>.</summary>
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => Run(LinearSingleton, false, x, weight, bias);
 

@@ -78,6 +78,9 @@ public sealed class ReparamLargeKernelConv : Layer
         return small_conv is null ? y : Add(y, small_conv.call(x));
     }
 
+    /// <summary>activation(this), in place where it is one convolution.</summary>
+    public Tensor Then(Tensor x, Activation activation) => lkb_reparam is not null ? lkb_reparam.Then(x, activation) : Activate(call(x), activation);
+
     private ConvBn Branch(int k) => new(channels, channels, (k, k), stride, groups: channels, norm: norm);
 
     private ConvBn? Small() => small is { } k ? Branch(k) : null;

@@ -108,7 +108,7 @@ public sealed class RepLKNet : Layer, IFeatureNetwork, ILayerwise, IMergeable
     /// <summary>[N, C, H, W] -> [N, classes].</summary>
     public override Tensor forward(Tensor x)
     {
-        x = stem.call(x);
+        x = stem.call(InFastestLayout(x));
         for (var s = 0; s < stages.Count; s++)
         {
             x = stages[s].call(x);
@@ -121,7 +121,7 @@ public sealed class RepLKNet : Layer, IFeatureNetwork, ILayerwise, IMergeable
     public Tensor[] Features(Tensor x)
     {
         var features = new List<Tensor>();
-        x = stem.call(x);
+        x = stem.call(InFastestLayout(x));
         for (var s = 0; s < stages.Count; s++)
         {
             x = stages[s].call(x);
@@ -208,6 +208,14 @@ public sealed class RepLKNetStage : Layer
     public Tensor Normed(Tensor x) => norm is null ? x : norm.call(x);
 }
 
+/// <summary>The end of both kinds of blocks.</summary>
+internal static class Residual
+{
+    /// <summary>x + drop_path(last(y)), or last(y) without the shortcut.</summary>
+    public static Tensor Of(Tensor x, Tensor y, ConvBn last, bool shortcut, DropPath drop_path) =>
+        !shortcut ? last.call(y) : drop_path.P == 0 || !drop_path.training ? last.Then(y, null, x) : Add(x, drop_path.call(last.call(y)));
+}
+
 /// <summary>The block with the large kernel (paper, figure 2): x + pw2(relu(large(pw1(bn(x))))). [N, C, H, W] -> [N, C, H, W].</summary>
 public sealed class RepLKBlock : Layer
 {
@@ -236,8 +244,8 @@ public sealed class RepLKBlock : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
-        var y = pw2.call(Relu(large_kernel.call(pw1.call(prelkb_bn.call(x)))));
-        return shortcut ? Add(x, drop_path.call(y)) : y;
+        var y = large_kernel.Then(pw1.Then(x, Activation.Relu, before: prelkb_bn), Activation.Relu);
+        return Residual.Of(x, y, pw2, shortcut, drop_path);
     }
 }
 
@@ -266,7 +274,7 @@ public sealed class ConvFFN : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
-        var y = pw2.call(Gelu(pw1.call(preffn_bn.call(x))));
-        return shortcut ? Add(x, drop_path.call(y)) : y;
+        var y = pw1.Then(x, Activation.Gelu, before: preffn_bn);
+        return Residual.Of(x, y, pw2, shortcut, drop_path);
     }
 }

@@ -82,7 +82,7 @@ public sealed class DecomposedLargeKernelConv : Layer
     /// <inheritdoc/>
     public override Tensor forward(Tensor x)
     {
-        if (LoRA1_reparam is not null) return Add(LoRA1_reparam.call(x), LoRA2_reparam!.call(x));
+        if (LoRA1_reparam is not null) return DepthwiseSum(x, [LoRA1_reparam.Weight, LoRA2_reparam!.Weight], LoRA1_reparam.Bias);
         var y = Add(LoRA1!.call(x), LoRA2!.call(x));
         return small_conv is null ? y : Add(y, small_conv.call(x));
     }

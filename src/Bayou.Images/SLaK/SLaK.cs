@@ -99,7 +99,7 @@ public sealed class SLaK : Layer, IFeatureNetwork, ILayerwise, IMergeable
     /// <summary>[N, C, H, W] -> [N, classes].</summary>
     public override Tensor forward(Tensor x)
     {
-        for (var s = 0; s < stages.Count; s++) x = stages[s].call(downsample_layers[s].call(x));
+        for (var s = 0; s < stages.Count; s++) x = stages[s].call(InFastestLayout(downsample_layers[s].call(x)));
         return head.call(norm.call(GlobalAveragePool(x)));
     }
 
@@ -107,7 +107,7 @@ public sealed class SLaK : Layer, IFeatureNetwork, ILayerwise, IMergeable
     public Tensor[] Features(Tensor x)
     {
         var features = new Tensor[stages.Count];
-        for (var s = 0; s < features.Length; s++) features[s] = x = stages[s].call(downsample_layers[s].call(x));
+        for (var s = 0; s < features.Length; s++) features[s] = x = stages[s].call(InFastestLayout(downsample_layers[s].call(x)));
         return features;
     }
 
@@ -168,9 +168,8 @@ public sealed class SLaKBlock : Layer
     /// <summary>x + branch(x).</summary>
     public override Tensor forward(Tensor x)
     {
-        var y = norm.call(ToChannelsLast(large_kernel.call(x)));      // [N, H, W, C]
-        y = pwconv2.call(Gelu(pwconv1.call(y)));
-        if (gamma is not null) y = Mul(gamma, y);
-        return Add(x, drop_path.call(ToChannelsFirst(y)));
+        var y = large_kernel.call(x);
+        var mlp = new MlpWeights(pwconv1.Weight, pwconv1.Bias, pwconv2.Weight, pwconv2.Bias, gamma, norm.Weight, norm.Bias, norm.Eps);
+        return drop_path.P == 0 || !drop_path.training ? ChannelMlp(y, mlp, x) : Add(x, drop_path.call(ToChannelsFirst(GeluMlp(ToChannelsLast(y), mlp))));
     }
 }

@@ -1,0 +1,119 @@
+using System.Buffers;
+using System.Runtime.InteropServices;
+
+namespace Bayou.Kernels;
+
+/// <summary>What a call is cut into.</summary>
+internal sealed unsafe partial class DepthwiseWork
+{
+    /// <summary>One kernel, and which of its taps count.</summary>
+    private sealed class Part(DepthwiseTaps kernel, DepthwiseShape s, int widest)
+    {
+        public DepthwiseTaps Kernel => kernel;
+
+        public Reach Ky { get; } = new(s.H, s.OutH, kernel.Rows, s.StrideH, kernel.PadH);
+
+        public Reach Kx { get; } = new(s.W, s.OutW, kernel.Columns, s.StrideW, kernel.PadW);
+
+        /// <summary>A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.</summary>
+        public bool Turned => widest == 16 && Kx.Count >= DepthwiseTuning.TallKernel && Ky.Count < DepthwiseTuning.TallKernel;
+
+        public int Taps => Ky.Count * Kx.Count;
+    }
+
+    /// <summary>The taps of one axis that can meet the picture at all: of a kernel larger than the picture only the middle.</summary>
+    private readonly struct Reach(int size, int outputs, int taps, int stride, int pad)
+    {
+        public int First { get; } = Math.Min(taps - 1, Math.Max(0, pad - (outputs - 1) * stride));
+
+        public int Count => Math.Max(1, Math.Min(taps, pad + size) - First);
+
+        public int Pad => pad - First;
+    }
+
+    /// <summary>Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.</summary>
+    private readonly struct Taps
+    {
+        public Taps(int phase, Reach reach, int stride)
+        {
+            var first = phase + reach.Pad;
+            First = (first % stride + stride) % stride;
+            Count = Math.Max(0, (reach.Count - First + stride - 1) / stride);
+            Offset = (first - First) / stride;
+        }
+
+        public int First { get; }
+
+        public int Count { get; }
+
+        public int Offset { get; }
+    }
+
+    /// <summary>Which channels, pictures and rows a unit has.</summary>
+    private readonly struct Unit
+    {
+        public Unit(DepthwiseWork work, int unit)
+        {
+            Part = unit % work.rowParts;
+            var block = unit / work.rowParts % work.blocks;
+            Chunk = unit / work.rowParts / work.blocks;
+            Channel = block * work.widest;
+            Lanes = Math.Min(work.widest, work.s.C - Channel);
+            // The last channels take the narrowest register that holds them.
+            Width = work.widest;
+            while (Width > 4 && Lanes <= Width / 2) Width /= 2;
+            (FirstPicture, EndPicture) = (Chunk * work.s.N / work.Chunks, (Chunk + 1) * work.s.N / work.Chunks);
+        }
+
+        public int Part { get; }
+
+        public int Chunk { get; }
+
+        public int Channel { get; }
+
+        public int Lanes { get; }
+
+        public int Width { get; }
+
+        public int FirstPicture { get; }
+
+        public int EndPicture { get; }
+    }
+
+    /// <summary>Aligned buffers of one unit: a 512-bit load across two cache lines costs twice.</summary>
+    private readonly ref struct Scratch : IDisposable
+    {
+        private readonly float[] memory;
+        private readonly GCHandle pin;
+        private readonly float* first;
+        private readonly int b, c, d, e;
+
+        public Scratch(int length0, int length1, int length2, int length3 = 0)
+        {
+            (b, c, d) = (Round(length0), Round(length0) + Round(length1), Round(length0) + Round(length1) + Round(length2));
+            e = checked(d + Round(length3));
+            memory = ArrayPool<float>.Shared.Rent(checked(e + 256 + DepthwiseTuning.TileLength + 16));
+            pin = GCHandle.Alloc(memory, GCHandleType.Pinned);
+            first = (float*)((pin.AddrOfPinnedObject() + 63) & ~63);
+        }
+
+        public float* this[int buffer] => first + buffer switch { 0 => 0, 1 => b, 2 => c, _ => d };
+
+        /// <summary>The plane as it lies, or turned.</summary>
+        public float* Plane(bool turned) => this[turned ? 3 : 1];
+
+        /// <summary>A square of the widest registers.</summary>
+        public float* Block => first + e;
+
+        /// <summary>A tile of sums.</summary>
+        public float* Sums => first + e + 256;
+
+        public void Dispose()
+        {
+            pin.Free();
+            ArrayPool<float>.Shared.Return(memory);
+        }
+
+        private static int Round(int length) => checked(length + 15) & ~15;
+    }
+}

@@ -1,0 +1,195 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
+
+namespace Bayou.Kernels;
+
+/// <summary>What follows a product of <see cref="PointwiseKernel"/>.</summary>
+public enum PointwiseActivation
+{
+    /// <summary>Nothing.</summary>
+    None,
+
+    /// <summary>max(x, 0).</summary>
+    Relu,
+
+    /// <summary>x Phi(x).</summary>
+    Gelu,
+}
+
+/// <summary>
+/// 1x1 convolution of planar pictures, y = act((W x) scale + shift) + add and the like, for inference on machines with AVX-512. Weights are read as they lie, a number at a time for three or four registers of pixels:
+/// a general product packs them first, which takes it long when there are few pixels. What follows the product is done while its result is in the first-level cache.
+/// </summary>
+public static unsafe class PointwiseKernel
+{
+    private const int Lanes = 16, Narrow = 3 * Lanes, Wide = 4 * Lanes, NarrowRows = 8, WideRows = 6;
+
+    // Columns of a unit where there are many, outputs of one where there are few, channels at a time: what a unit reads again stays in the second-level cache.
+    private const int UnitColumns = 4 * Narrow, UnitRows = NarrowRows * WideRows / 2, Stretch = 512;
+
+    private const int ManyUnits = 16, PackChannels = 32;
+
+    /// <summary>Whether the machine and the sizes suit.</summary>
+    public static bool Suits(int outputs, int pixels) =>
+        Avx512F.IsSupported && Vector512.IsHardwareAccelerated && KernelIsa.Current == KernelIsaLevel.Vector512 && outputs >= NarrowRows && pixels >= 2 * Lanes;
+
+    /// <summary>y = act((W (x before + offset)) scale + shift) + add.</summary>
+    /// <param name="x">[N, C, P].</param>
+    /// <param name="before">[2, C]: scale and offset of the input's channels (a normalisation in front), or null.</param>
+    /// <param name="w">[O, C].</param>
+    /// <param name="scale">[O] or null.</param>
+    /// <param name="shift">[O] or null.</param>
+    /// <param name="add">[N, O, P] or null.</param>
+    /// <param name="y">[N, O, P], written; none of the inputs.</param>
+    /// <param name="activation">Activation.</param>
+    /// <param name="pictures">N.</param>
+    /// <param name="channels">C.</param>
+    /// <param name="outputs">O.</param>
+    /// <param name="pixels">P.</param>
+    public static void Forward(
+        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int pictures, int channels, int outputs, int pixels)
+    {
+        var job = new Job(x, before, w, scale, shift, add, y, activation, channels, outputs, pixels);
+        var work = (long)pictures * channels * outputs * pixels;
+        var columnParts = Math.Max(1, pixels / UnitColumns);
+        if (columnParts * pictures >= ManyUnits)
+        {
+            // Each unit has some columns and all outputs, and packs its columns itself.
+            KernelThreads.Run(columnParts * pictures, work, unit =>
+            {
+                var (part, n) = (unit % columnParts, unit / columnParts);
+                int left = part * UnitColumns, right = part + 1 == columnParts ? pixels : left + UnitColumns;
+                var memory = ArrayPool<float>.Shared.Rent(Math.Min(channels, Stretch) * Wide + Lanes);
+                fixed (float* start = memory)
+                {
+                    var packed = (float*)(((nint)start + 63) & ~63);
+                    for (var column = left; column < right;) column += job.Panel(n, column, right, 0, outputs, packed, null);
+                }
+                ArrayPool<float>.Shared.Return(memory);
+            });
+            return;
+        }
+        // Few columns: they are packed once, then each unit has all of them and some outputs.
+        var stride = (pixels + Wide) / Lanes * Lanes + Lanes;     // the last panel is as wide as any
+        var shared = ArrayPool<float>.Shared.Rent(checked(pictures * channels * stride + Lanes));
+        fixed (float* start = shared)
+        {
+            var all = (float*)(((nint)start + 63) & ~63);
+            var packs = (channels + PackChannels - 1) / PackChannels;
+            KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit => job.Pack(unit / packs, unit % packs * PackChannels, all + (long)(unit / packs) * channels * stride));
+            var rowParts = (outputs + UnitRows - 1) / UnitRows;
+            KernelThreads.Run(pictures * rowParts, work, unit =>
+            {
+                var (share, n) = (unit % rowParts, unit / rowParts);
+                int top = share * UnitRows, bottom = Math.Min(outputs, top + UnitRows);
+                var own = all + (long)n * channels * stride;
+                for (var column = 0; column < pixels;) column += job.Panel(n, column, pixels, top, bottom, null, own + (long)column * channels);
+            });
+        }
+        ArrayPool<float>.Shared.Return(shared);
+    }
+
+    // Registers side by side: threes, and a four or two to come out even.
+    private static int Width(int columns)
+    {
+        var registers = (columns + Lanes - 1) / Lanes;
+        return registers % 3 == 0 || registers is 5 or < 3 ? Narrow : Wide;
+    }
+
+    /// <summary>One call.</summary>
+    private readonly struct Job(
+        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs, int pixels)
+    {
+        /// <summary>Packs some channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
+        public void Pack(int n, int channel, float* all)
+        {
+            var depth = Math.Min(PackChannels, channels - channel);
+            for (var column = 0; column < pixels;)
+            {
+                var width = Width(pixels - column);
+                var count = Math.Min(width, pixels - column);
+                PackColumns(x + ((long)n * channels + channel) * pixels + column, pixels, depth, count, all + (long)column * channels + channel * width, width, before is null ? null : before + channel, channels);
+                column += count;
+            }
+        }
+
+        /// <summary>Outputs [top, bottom) of the panel at a column; the columns it had. Exactly one of both buffers is given: for a stretch of channels yet to be packed, or all packed ones.</summary>
+        public int Panel(int n, int column, int right, int top, int bottom, float* room, float* packed)
+        {
+            var width = Width(right - column);
+            var (count, rows) = (Math.Min(width, right - column), width == Narrow ? NarrowRows : WideRows);
+            var place = (long)n * outputs * pixels + column;
+            // Sums of all outputs wait for the next stretch of channels.
+            var several = channels > Stretch;
+            var memory = ArrayPool<float>.Shared.Rent((several ? bottom - top + NarrowRows : NarrowRows) * Wide + Lanes);
+            fixed (float* start = memory)
+            {
+                var sums = (float*)(((nint)start + 63) & ~63);
+                for (var channel = 0; channel < channels; channel += Stretch)
+                {
+                    var depth = Math.Min(Stretch, channels - channel);
+                    var panel = packed + (long)channel * width;
+                    if (packed is null) PackColumns(x + ((long)n * channels + channel) * pixels + column, pixels, depth, count, panel = room, width, before is null ? null : before + channel, channels);
+                    for (var row = top; row < bottom; row += rows)
+                    {
+                        // Where less than a tile is left, some rows are done again.
+                        var first = Math.Min(row, outputs - rows);
+                        var tile = several ? sums + (row - top) * width : sums;
+                        var weights = w + (long)first * channels + channel;
+                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, panel, depth, tile, channel > 0);
+                        else PointwiseTiles.Tile4(weights, channels, panel, depth, tile, channel > 0);
+                        if (channel + depth < channels) continue;
+                        for (var r = row; r < Math.Min(row + rows, bottom); r++)
+                        {
+                            var at = place + (long)r * pixels;
+                            Finish(tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r], add is null ? null : add + at, activation);
+                        }
+                    }
+                }
+            }
+            ArrayPool<float>.Shared.Return(memory);
+            return count;
+        }
+    }
+
+    // Columns of some channels side by side; zeros where the picture ends.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void PackColumns(float* x, nint step, int channels, int count, float* packed, int width, float* before, int offsets)
+    {
+        for (var k = 0; k < channels; k++, x += step, packed += width)
+        {
+            var i = 0;
+            if (before is null)
+            {
+                for (; i + Lanes <= count; i += Lanes) Vector512.Load(x + i).Store(packed + i);
+                for (; i < count; i++) packed[i] = x[i];
+            }
+            else
+            {
+                var (a, b) = (before[k], before[offsets + k]);
+                Vector512<float> scale = Vector512.Create(a), offset = Vector512.Create(b);
+                for (; i + Lanes <= count; i += Lanes) Avx512F.FusedMultiplyAdd(Vector512.Load(x + i), scale, offset).Store(packed + i);
+                for (; i < count; i++) packed[i] = float.FusedMultiplyAdd(x[i], a, b);
+            }
+            for (; i < width; i++) packed[i] = 0;
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Finish(float* sums, float* y, int count, float scale, float shift, float* add, PointwiseActivation activation)
+    {
+        Vector512<float> s = Vector512.Create(scale), b = Vector512.Create(shift);
+        for (var i = 0; i < count; i += Lanes)
+        {
+            var v = Avx512F.FusedMultiplyAdd(Vector512.Load(sums + i), s, b);
+            if (activation == PointwiseActivation.Relu) v = Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v);
+            v.Store(sums + i);
+        }
+        if (activation == PointwiseActivation.Gelu) GeluKernel.InPlace(sums, (count + Lanes - 1) / Lanes * Lanes);
+        var full = count / Lanes * Lanes;
+        for (var i = 0; i < full; i += Lanes) (add is null ? Vector512.Load(sums + i) : Vector512.Load(sums + i) + Vector512.Load(add + i)).Store(y + i);
+        for (var i = full; i < count; i++) y[i] = add is null ? sums[i] : sums[i] + add[i];
+    }
+}
