@@ -71,7 +71,7 @@ internal static unsafe class CellOrder
             var cell = Vector512.ConvertToInt32((Vector512.Load(xyz + v) - Vector512.Load(low + v)) * Vector512.Load(scale + v));
             cell = (cell | cell << 8) & Vector512.Create(0x0000F00F);
             cell = (cell | cell << 4) & Vector512.Create(0x000C30C3);
-            cell = (cell | cell << 2) & Vector512.Create(0x00249249);
+            cell = (cell | cell << 2) & Vector512.Create(0x00049249);
             cell.Store(codes + v);
         }
     }

@@ -27,12 +27,13 @@ public static unsafe class NeighbourKernel
     /// <param name="heapOrder">False orders equals by their index and never runs the heap.</param>
     public static void Nearest(float* cloud, int n, PointTree tree, float* queries, int m, int k, int* indices, float* squared, bool heapOrder)
     {
-        Run(m, (from, to) =>
+        Run(queries, m, (order, from, to) =>
         {
             var distances = new float[k + 1];
             var found = new int[k + 1];
-            for (var q = from; q < to; q++)
+            for (var i = from; i < to; i++)
             {
+                var q = order[i];
                 var p = queries + 3L * q;
                 var outIndex = new Span<int>(indices + (long)q * k, k);
                 var outDistance = new Span<float>(squared + (long)q * k, k);
@@ -42,8 +43,8 @@ public static unsafe class NeighbourKernel
                     Heap(cloud, n, p, outIndex, outDistance);
                     continue;
                 }
-                for (var i = 0; i < k; i++)
-                    (outIndex[i], outDistance[i]) = i < count && distances[i] < Far ? (found[i], distances[i]) : (0, Far);
+                for (var c = 0; c < k; c++)
+                    (outIndex[c], outDistance[c]) = c < count && distances[c] < Far ? (found[c], distances[c]) : (0, Far);
             }
         });
     }
@@ -59,19 +60,20 @@ public static unsafe class NeighbourKernel
     /// <param name="indices">[m, samples], written.</param>
     public static void Ball(PointTree tree, float* queries, int m, float squaredRadius, int samples, int* indices)
     {
-        Run(m, (from, to) =>
+        Run(queries, m, (order, from, to) =>
         {
             var hits = new List<ulong>();
             var sorted = new List<int>();
-            for (var q = from; q < to; q++)
+            for (var i = from; i < to; i++)
             {
+                var q = order[i];
                 var p = queries + 3L * q;
                 hits.Clear();
                 sorted.Clear();
                 tree.Within(p[0], p[1], p[2], squaredRadius, hits);
                 foreach (var hit in hits) sorted.Add((int)(uint)hit);
                 sorted.Sort();
-                for (var i = 0; i < samples; i++) indices[(long)q * samples + i] = sorted.Count == 0 ? 0 : i < sorted.Count ? sorted[i] : sorted[0];
+                for (var c = 0; c < samples; c++) indices[(long)q * samples + c] = sorted.Count == 0 ? 0 : c < sorted.Count ? sorted[c] : sorted[0];
             }
         });
     }
@@ -89,11 +91,12 @@ public static unsafe class NeighbourKernel
     {
         var rows = new ulong[m][];
         var ties = new Lazy<RadiusTieOrder>(() => new RadiusTieOrder(new ReadOnlySpan<float>(cloud, 3 * tree.Count)));
-        Run(m, (from, to) =>
+        Run(queries, m, (order, from, to) =>
         {
             var hits = new List<ulong>();
-            for (var q = from; q < to; q++)
+            for (var i = from; i < to; i++)
             {
+                var q = order[i];
                 var p = queries + 3L * q;
                 hits.Clear();
                 tree.Within(p[0], p[1], p[2], squaredRadius, hits);
@@ -114,26 +117,31 @@ public static unsafe class NeighbourKernel
     /// <param name="squared">[m, 3] squared distances, written.</param>
     public static void ThreeNearest(PointTree tree, float* queries, int m, int* indices, float* squared)
     {
-        Run(m, (from, to) =>
+        Run(queries, m, (order, from, to) =>
         {
-            for (var q = from; q < to; q++)
+            for (var i = from; i < to; i++)
             {
+                var q = order[i];
                 var p = queries + 3L * q;
                 var index = new Span<int>(indices + 3L * q, 3);
                 var distance = new Span<float>(squared + 3L * q, 3);
-                for (var i = tree.Nearest(p[0], p[1], p[2], distance, index); i < 3; i++) (index[i], distance[i]) = (0, float.PositiveInfinity);
+                for (var c = tree.Nearest(p[0], p[1], p[2], distance, index); c < 3; c++) (index[c], distance[c]) = (0, float.PositiveInfinity);
             }
         });
     }
 
     /// <summary>
-    /// Splits the queries over the threads in fixed pieces; every query is answered alone, so results do not depend on the number of threads.
+    /// Splits the queries over the threads in fixed pieces of neighbouring ones, which meet the same part of the tree; every query is answered alone, so results do not depend on the number
+    /// of threads.
     /// </summary>
-    private static void Run(int count, Action<int, int> range)
+    private static void Run(float* queries, int count, Action<int[], int, int> range)
     {
+        if (count == 0) return;
+        var order = new int[count];
+        CellOrder.Of(queries, count, order);
         var pieces = (count + Chunk - 1) / Chunk;
-        if (pieces <= 1 || KernelThreads.Count == 1) range(0, count);
-        else Parallel.For(0, pieces, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i => range(i * Chunk, Math.Min(count, (i + 1) * Chunk)));
+        if (pieces <= 1 || KernelThreads.Count == 1) range(order, 0, count);
+        else Parallel.For(0, pieces, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i => range(order, i * Chunk, Math.Min(count, (i + 1) * Chunk)));
     }
 
     private static bool HasEquals(ReadOnlySpan<float> ascending)

@@ -10,11 +10,11 @@ namespace Bayou.Kernels;
 /// </summary>
 public sealed class PointTree
 {
-    private const int Leaf = 16, Lanes = 8;
+    private const int Leaf = 16, Lanes = 8, Node = 8;
 
     private readonly int[] order;               // position -> index in the cloud
     private readonly float[] x, y, z;           // by position, padded to whole leaves with infinity
-    private readonly float[] boxes;             // six floats a node: low x, y, z, high x, y, z; node 1 is the root, children of i are 2 i and 2 i + 1
+    private readonly float[] boxes;             // eight floats a node: low x, y, z, 0, high x, y, z, 0; node 1 is the root, children of i are 2 i and 2 i + 1
     private readonly int leaves;                // a power of two; node leaves + j is leaf j
 
     /// <summary>Builds the tree.</summary>
@@ -31,23 +31,23 @@ public sealed class PointTree
             if (p < Count) (x[p], y[p], z[p]) = (xyz[3 * order[p]], xyz[3 * order[p] + 1], xyz[3 * order[p] + 2]);
             else x[p] = y[p] = z[p] = float.PositiveInfinity;
         }
-        boxes = new float[12 * leaves];
+        boxes = new float[2 * Node * leaves];
         for (var leaf = 0; leaf < leaves; leaf++)
         {
-            var box = boxes.AsSpan(6 * (leaves + leaf), 6);
+            var box = boxes.AsSpan(Node * (leaves + leaf), Node);
             box[..3].Fill(float.PositiveInfinity);          // an empty box is infinitely far away
-            box[3..].Fill(float.NegativeInfinity);
+            box[4..7].Fill(float.NegativeInfinity);
             for (var p = leaf * Leaf; p < Math.Min(Count, (leaf + 1) * Leaf); p++)
             {
-                (box[0], box[3]) = (MathF.Min(box[0], x[p]), MathF.Max(box[3], x[p]));
-                (box[1], box[4]) = (MathF.Min(box[1], y[p]), MathF.Max(box[4], y[p]));
-                (box[2], box[5]) = (MathF.Min(box[2], z[p]), MathF.Max(box[5], z[p]));
+                (box[0], box[4]) = (MathF.Min(box[0], x[p]), MathF.Max(box[4], x[p]));
+                (box[1], box[5]) = (MathF.Min(box[1], y[p]), MathF.Max(box[5], y[p]));
+                (box[2], box[6]) = (MathF.Min(box[2], z[p]), MathF.Max(box[6], z[p]));
             }
         }
         for (var node = leaves - 1; node >= 1; node--)
         {
-            Span<float> box = boxes.AsSpan(6 * node, 6), a = boxes.AsSpan(12 * node, 6), b = boxes.AsSpan(12 * node + 6, 6);
-            for (var i = 0; i < 3; i++) (box[i], box[i + 3]) = (MathF.Min(a[i], b[i]), MathF.Max(a[i + 3], b[i + 3]));
+            Span<float> box = boxes.AsSpan(Node * node, Node), a = boxes.AsSpan(2 * Node * node, Node), b = boxes.AsSpan(2 * Node * node + Node, Node);
+            for (var i = 0; i < 3; i++) (box[i], box[i + 4]) = (MathF.Min(a[i], b[i]), MathF.Max(a[i + 4], b[i + 4]));
         }
     }
 
@@ -69,6 +69,7 @@ public sealed class PointTree
         distances.Fill(float.PositiveInfinity);
         indices[..wanted].Fill(int.MaxValue);
         var (vx, vy, vz) = (Vector256.Create(qx), Vector256.Create(qy), Vector256.Create(qz));
+        var query = Vector128.Create(qx, qy, qz, 0);
         Span<int> nodes = stackalloc int[40];
         Span<float> bounds = stackalloc float[40];
         var depth = 1;
@@ -79,11 +80,11 @@ public sealed class PointTree
             if (bound > distances[wanted - 1]) continue;
             while (node < leaves)
             {
-                var (a, b) = (Bound(2 * node, qx, qy, qz), Bound(2 * node + 1, qx, qy, qz));
+                var (a, b) = (Bound(2 * node, query), Bound(2 * node + 1, query));
                 var (near, far, farBound) = a <= b ? (2 * node, 2 * node + 1, b) : (2 * node + 1, 2 * node, a);
                 if (farBound <= distances[wanted - 1] && farBound < float.PositiveInfinity) (nodes[depth], bounds[depth++]) = (far, farBound);
                 node = near;
-                bound = MathF.Min(a, b);
+                bound = a <= b ? a : b;
                 if (bound > distances[wanted - 1]) break;
             }
             if (node < leaves || bound > distances[wanted - 1] || bound == float.PositiveInfinity) continue;
@@ -120,13 +121,14 @@ public sealed class PointTree
     {
         if (Count == 0) return;
         var (vx, vy, vz, limit) = (Vector256.Create(qx), Vector256.Create(qy), Vector256.Create(qz), Vector256.Create(squaredRadius));
+        var query = Vector128.Create(qx, qy, qz, 0);
         Span<int> nodes = stackalloc int[40];
         var depth = 1;
         nodes[0] = 1;
         while (depth > 0)
         {
             var node = nodes[--depth];
-            if (!(Bound(node, qx, qy, qz) < squaredRadius)) continue;
+            if (!(Bound(node, query) < squaredRadius)) continue;
             if (node < leaves)
             {
                 nodes[depth++] = 2 * node + 1;
@@ -154,12 +156,12 @@ public sealed class PointTree
         return dx * dx + dy * dy + dz * dz;
     }
 
-    private float Bound(int node, float qx, float qy, float qz)
+    // Squared distance of the query to a node's box.
+    private float Bound(int node, Vector128<float> query)
     {
-        var box = boxes.AsSpan(6 * node, 6);
-        var dx = MathF.Max(MathF.Max(box[0] - qx, qx - box[3]), 0);
-        var dy = MathF.Max(MathF.Max(box[1] - qy, qy - box[4]), 0);
-        var dz = MathF.Max(MathF.Max(box[2] - qz, qz - box[5]), 0);
-        return dx * dx + dy * dy + dz * dz;
+        Vector128<float> low = Vector128.LoadUnsafe(ref boxes[Node * node]), high = Vector128.LoadUnsafe(ref boxes[Node * node + 4]);
+        var outside = Vector128.MaxNative(Vector128.MaxNative(low - query, query - high), Vector128<float>.Zero);
+        var squared = outside * outside;
+        return squared[0] + squared[1] + squared[2];
     }
 }
