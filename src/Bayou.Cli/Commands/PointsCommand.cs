@@ -1,6 +1,9 @@
 using System.CommandLine;
+using System.Numerics;
+using System.Text.Json;
 using Bayou.Core;
 using Bayou.Data;
+using Bayou.Fit;
 using Bayou.Points;
 using Spectre.Console;
 
@@ -135,27 +138,43 @@ internal static class PointsCommand
 
     private static Command Make()
     {
-        var command = new Command("make", "Generates a scene with labels and instances (synthetic; the same seed gives the same scene).\n\nExamples:\n  bayou points make room --seed 3 --out room.ply\n  bayou points make street --domain target --out street.ply --picture street.png");
+        var command = new Command("make", "Generates a scene with labels and instances (synthetic; the same seed gives the same scene).\n\nExamples:\n  bayou points make room --seed 3 --out room.ply\n  bayou points make street --domain target --out street.ply --picture street.png --boxes street.json");
         var kind = new Argument<string>("KIND") { Description = "room or street" };
         kind.AcceptOnlyFromAmong("room", "street");
         var output = new Option<string>("--out") { Description = "file to write", Required = true };
         var picture = new Option<string?>("--picture") { Description = "also a camera picture" };
+        var boxes = new Option<string?>("--boxes") { Description = "also a .json: 3D boxes of the objects (centre, size in metres, yaw), the camera and its 2D boxes (left, top, right, bottom)" };
         var domain = new Option<string>("--domain") { Description = "source, or target: sparser, noisier, fuller", DefaultValueFactory = _ => "source" };
         domain.AcceptOnlyFromAmong("source", "target");
         var (seed, json) = (Common.Seed(), Common.Json());
         command.Add(kind);
-        foreach (var option in (Option[])[output, picture, domain, seed, json]) command.Add(option);
+        foreach (var option in (Option[])[output, picture, boxes, domain, seed, json]) command.Add(option);
         command.SetAction(parsed =>
         {
             var shift = parsed.GetValue(domain) == "target" ? SceneDomain.Target : null;
             var (scene, cloud, sensor) = parsed.GetValue(kind) == "room" ? SyntheticRooms.Make(parsed.GetValue(seed), shift) : SyntheticStreets.Make(parsed.GetValue(seed), shift);
             var path = parsed.GetValue(output)!;
             PointFiles.Write(cloud, path);
-            if (parsed.GetValue(picture) is { } image) ImageEncoder.Save(scene.Picture(sensor, 0).Image, image);
+            var view = parsed.GetValue(picture) is null && parsed.GetValue(boxes) is null ? null : scene.Picture(sensor, 0);
+            if (parsed.GetValue(picture) is { } image) ImageEncoder.Save(view!.Image, image);
+            if (parsed.GetValue(boxes) is { } list) AtomicFile.WriteAllText(list, BoxesText(scene, view!));
             if (parsed.GetValue(json)) Common.PrintJson(new { file = path, points = cloud.Count, objects = scene.Boxes.Count, classes = scene.Classes });
             else Console.Out.WriteLine($"{path}: {cloud.Count:N0} points, {scene.Boxes.Count} objects");
             return 0;
         });
         return command;
+    }
+
+    private static string BoxesText(SyntheticScene scene, SceneView view)
+    {
+        static float[] Numbers(Vector3 v) => [v.X, v.Y, v.Z];
+        return JsonSerializer.Serialize(new
+        {
+            synthetic = true,
+            scene.Classes,
+            boxes = scene.Boxes.Select(b => new { label = scene.Classes[b.Label], b.Instance, centre = Numbers(b.Centre), size = Numbers(b.Size), b.Yaw }),
+            camera = new { position = Numbers(view.Position), view.Yaw, view.Focal, view.Image.Width, view.Image.Height },
+            boxes2d = view.Boxes.Select(b => new { label = scene.Classes[b.Label], b.Instance, b.Left, b.Top, b.Right, b.Bottom }),
+        }, FitResult.Json);
     }
 }
