@@ -10,31 +10,24 @@ public static class GateKernel
 {
     private const int MeanCost = 2;
 
-    /// <summary>Means over the maps of some rows.</summary>
-    /// <param name="maps">[rows, channels, area].</param>
-    /// <param name="rows">The rows to go through.</param>
-    /// <param name="channels">C.</param>
+    /// <summary>Means over maps.</summary>
+    /// <param name="maps">[maps, area].</param>
     /// <param name="area">H W.</param>
-    /// <param name="means">[rows, channels]; entries of other rows keep their values.</param>
-    public static unsafe void ChannelMeans(ReadOnlySpan<float> maps, ReadOnlySpan<int> rows, int channels, int area, Span<float> means)
+    /// <param name="means">[maps], written.</param>
+    public static unsafe void ChannelMeans(ReadOnlySpan<float> maps, int area, Span<float> means)
     {
-        if (channels <= 0 || area <= 0 || (long)maps.Length % ((long)channels * area) != 0 || means.Length != maps.Length / area) throw new ArgumentException($"{maps.Length} values and {means.Length} means are no rows of {channels} maps of {area}");
-        if (rows.IsEmpty) return;
-        var count = maps.Length / channels / area;
-        foreach (var row in rows)
-            if ((uint)row >= (uint)count) throw new ArgumentOutOfRangeException(nameof(rows), $"row {row} of {count}");
+        if (area <= 0 || (long)means.Length * area != maps.Length) throw new ArgumentException($"{maps.Length} values are not {means.Length} maps of {area}");
+        if (means.IsEmpty) return;
         var isa = KernelIsa.Current;
         fixed (float* from = maps, to = means)
-        fixed (int* chosen = rows)
         {
-            var (x, y, r) = ((nint)from, (nint)to, (nint)chosen);
-            new RowBlocks(rows.Length * channels, area).Run(MeanCost, (first, end) =>
+            var (x, y) = ((nint)from, (nint)to);
+            new RowBlocks(means.Length, area).Run(MeanCost, (first, end) =>
             {
                 for (var i = first; i < end; i++)
                 {
-                    var at = (long)((int*)r)[i / channels] * channels + i % channels;
-                    var map = (float*)x + at * area;
-                    ((float*)y)[at] = isa switch
+                    var map = (float*)x + (long)i * area;
+                    ((float*)y)[i] = isa switch
                     {
                         KernelIsaLevel.Vector512 => Sum<Lanes512>(map, area),
                         KernelIsaLevel.Vector256 => Sum<Lanes256>(map, area),

@@ -50,29 +50,12 @@ public static class RowChoice
             return Ops.Add(Ops.Mul(decision, then(x)), stay);
         }
         var (go, rest) = Rows(decision);
-        return Take(go, rest, x, then, otherwise, overwrite: false);
-    }
-
-    /// <summary>Each sample goes its own way and only that; the rows of either kind are gathered, run, and put back in their places.</summary>
-    /// <param name="go">Rows that take <paramref name="then"/>, rising.</param>
-    /// <param name="rest">All other rows, rising.</param>
-    /// <param name="x">[N, ...].</param>
-    /// <param name="then">For any number of rows; keeps the batch axis.</param>
-    /// <param name="otherwise">The other way, to the same shape as <paramref name="then"/>; null: x itself.</param>
-    /// <param name="overwrite">Whether the result may take the place of x, which nobody needs any more: saves a copy of the rows that stay.</param>
-    public static Tensor Take(long[] go, long[] rest, Tensor x, Func<Tensor, Tensor> then, Func<Tensor, Tensor>? otherwise, bool overwrite)
-    {
         if (rest.Length == 0) return then(x);
         if (go.Length == 0) return otherwise is null ? x : otherwise(x);
         using var scope = NewDisposeScope();
         var goIndex = tensor(go, device: x.device);
         var gone = then(x.index_select(0, goIndex));
-        if (otherwise is null)
-        {
-            if (!overwrite) return x.clone().index_copy_(0, goIndex, gone).MoveToOuterDisposeScope();
-            x.index_copy_(0, goIndex, gone);
-            return x;
-        }
+        if (otherwise is null) return x.clone().index_copy_(0, goIndex, gone).MoveToOuterDisposeScope();
         var restIndex = tensor(rest, device: x.device);
         var stayed = otherwise(x.index_select(0, restIndex));
         var y = empty([x.shape[0], .. stayed.shape[1..]], stayed.dtype, stayed.device).index_copy_(0, restIndex, stayed);

@@ -56,7 +56,8 @@ public static class TokenGrouping
         var outputs = new List<Tensor>();
         var hooks = network.modules().Where(of).OfType<nn.Module<Tensor, Tensor>>().Select(m => m.register_forward_hook((_, _, y) =>
         {
-            outputs.Add(y.detach().clone());
+            // Networks free what a block made once the next has run.
+            outputs.Add(y.detach().clone().DetachFromDisposeScope());
             return y;
         })).ToList();
         try
@@ -67,7 +68,11 @@ public static class TokenGrouping
         {
             foreach (var hook in hooks) hook.remove();
         }
-        return outputs;
+        // Into the caller's scope.
+        return outputs.ConvertAll(o =>
+        {
+            using (o) return o.alias();
+        });
     }
 
     /// <summary>How much of a disturbance is left after each block: ||f(x + e) - f(x)|| / ||f(x)||, mean over the pictures.</summary>

@@ -142,7 +142,7 @@ public sealed class Fan : Layer, IFeatureNetwork, ICheckpointLayouts
     {
         if (head is null) throw new BayouException("FAN: a backbone without classes has no logits; ask for its Features");
         x = Placed(patch_embed.call(x));
-        foreach (var block in blocks) x = block.call(x);
+        x = InOrder.Run(blocks, x);
         x = norm!.call(ClassTokens(x));
         return head.call(Reshape(Slice(x, 1, 0, 1), 0, -1));
     }

@@ -113,7 +113,7 @@ public sealed class FanConvNeXtStage : Layer
     public override Tensor forward(Tensor x)
     {
         if (downsample is not null) x = downsample.call(x);
-        foreach (var block in blocks) x = block.call(x);
+        x = InOrder.Run(blocks, x);
         return x;
     }
 }

@@ -14,13 +14,12 @@ public sealed partial class SkipNet
     private SkipTrace SkipFast(Tensor x, Func<int, Tensor, Tensor>? choose, bool lastGate)
     {
         var (decisions, probabilities) = (new List<Tensor>(), new List<Tensor>());
-        var rows = (int)x.shape[0];
-        var gate = new RecurrentGate(control!, Config, rows);
-        var changed = Enumerable.Range(0, rows).ToArray();
+        using var batch = new RowBatch(x);
+        var gate = new RecurrentGate(control!, Config, batch.Rows);
         for (var i = 1; i < blocks.Length; i++)
         {
-            var values = gate.Step((GateEmbedding)gates[i - 1], x, changed);
-            var p = tensor(values, [rows, 1]);
+            var values = gate.Step((GateEmbedding)gates[i - 1], batch);
+            var p = tensor(values, [batch.Rows, 1]);
             probabilities.Add(p);
             if (choose is not null)
             {
@@ -29,40 +28,37 @@ public sealed partial class SkipNet
             }
             else
             {
-                for (var n = 0; n < rows; n++) values[n] = values[n] > 0.5f ? 1 : 0;
-                decisions.Add(tensor(values, [rows, 1]));
+                for (var n = 0; n < batch.Rows; n++) values[n] = values[n] > 0.5f ? 1 : 0;
+                decisions.Add(tensor(values, [batch.Rows, 1]));
             }
-            var (go, rest) = RowChoice.Rows(values);
-            var projection = blocks[i].Projection;
-            using var scope = NewDisposeScope();
-            var next = RowChoice.Take(go, rest, x, blocks[i].call, projection is null ? null : projection.call, overwrite: true);
-            // What a gate sees of a row that stayed as it was has not changed either.
-            changed = projection is null ? Array.ConvertAll(go, n => (int)n) : Enumerable.Range(0, rows).ToArray();
-            if (ReferenceEquals(next, x)) continue;
-            next.MoveToOuterDisposeScope();
-            x.Dispose();
-            x = next;
+            batch.Run(RowChoice.Rows(values), blocks[i].call, blocks[i].Projection is { } projection ? projection.call : null);
         }
-        if (lastGate) probabilities.Add(tensor(gate.Step((GateEmbedding)gates[^1], x, changed), [rows, 1]));
-        return new SkipTrace(fc.call(GlobalAveragePool(x)), decisions, probabilities);
+        if (lastGate) probabilities.Add(tensor(gate.Step((GateEmbedding)gates[^1], batch), [batch.Rows, 1]));
+        using var scope = NewDisposeScope();
+        return new SkipTrace(fc.call(GlobalAveragePool(batch.Whole())).MoveToOuterDisposeScope(), decisions, probabilities);
     }
 
     // The state of the gate for every row of a batch.
     private sealed class RecurrentGate(RecurrentControl control, SkipNetConfig config, int rows)
     {
         private readonly float[] h = new float[rows * config.HiddenDim], c = new float[rows * config.HiddenDim];
+        // Copies of the few hundred weights: asking libtorch for their place at every step would take longer than the step.
+        private readonly float[] input = Copy(control.Cell.Weights.Input), state = Copy(control.Cell.Weights.State), inputBias = Copy(control.Cell.Weights.InputBias), stateBias = Copy(control.Cell.Weights.StateBias);
+        private readonly float[] last = Copy(control.ProjectionWeight), lastBias = Copy(control.ProjectionBias);
         private float[] means = [];
 
-        // Probabilities of running the next block, by row; only the maps of the changed rows are read.
-        public float[] Step(GateEmbedding embedding, Tensor x, ReadOnlySpan<int> changed)
+        // Probabilities of running the next block, by row. What the gate sees of a row that stayed as it was has not changed: only new maps are read.
+        public float[] Step(GateEmbedding embedding, RowBatch batch)
         {
-            var channels = (int)x.shape[1];
+            var channels = batch.Channels;
             if (means.Length != rows * channels) means = new float[rows * channels];
-            GateKernel.ChannelMeans(TensorMemory.Values(x), changed, channels, (int)(x.shape[2] * x.shape[3]), means);
+            foreach (var (maps, at) in batch.Changed)
+            {
+                var own = new float[at.Length * channels];
+                GateKernel.ChannelMeans(TensorMemory.Values(maps), (int)(maps.shape[2] * maps.shape[3]), own);
+                for (var j = 0; j < at.Length; j++) own.AsSpan(j * channels, channels).CopyTo(means.AsSpan((int)at[j] * channels));
+            }
             ReadOnlySpan<float> weight = TensorMemory.Values(embedding.Projection.Weight), bias = TensorMemory.Values(embedding.Projection.Bias);
-            var cell = control.Cell.Weights;
-            ReadOnlySpan<float> input = TensorMemory.Values(cell.Input), state = TensorMemory.Values(cell.State), inputBias = TensorMemory.Values(cell.InputBias), stateBias = TensorMemory.Values(cell.StateBias);
-            ReadOnlySpan<float> last = TensorMemory.Values(control.ProjectionWeight), lastBias = TensorMemory.Values(control.ProjectionBias);
             var probabilities = new float[rows];
             Span<float> embedded = stackalloc float[config.EmbedDim];
             for (var n = 0; n < rows; n++)
@@ -75,5 +71,7 @@ public sealed partial class SkipNet
             }
             return probabilities;
         }
+
+        private static float[] Copy(Parameter weight) => TensorMemory.Values(weight).ToArray();
     }
 }

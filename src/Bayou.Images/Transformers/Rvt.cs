@@ -155,11 +155,7 @@ public sealed class RvtStage : Layer
     }
 
     /// <inheritdoc/>
-    public override Tensor forward(Tensor x)
-    {
-        foreach (var block in blocks) x = block.call(x);
-        return x;
-    }
+    public override Tensor forward(Tensor x) => InOrder.Run(blocks, x);
 }
 
 /// <summary>Stem: 7x7 stride 2, BatchNorm, max pooling, 4x4 stride 4. [N, C, H, W] -> [N, about H/16, W/16, D].</summary>

@@ -117,7 +117,7 @@ public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
     public (Tensor Class, Tensor? Distillation) BothHeads(Tensor x)
     {
         x = Embed(x);
-        foreach (var block in blocks) x = block.call(x);
+        x = InOrder.Run(blocks, x);
         return Classify(norm.call(x));
     }
 

@@ -136,7 +136,7 @@ public sealed class WindowStage : Layer
     /// <summary>The stage's own map and what the next stage starts from.</summary>
     public (Tensor Stage, Tensor Next) Both(Tensor x)
     {
-        foreach (var block in blocks) x = block.call(x);
+        x = InOrder.Run(blocks, x);
         return (x, downsample is null ? x : downsample.call(x));
     }
 }

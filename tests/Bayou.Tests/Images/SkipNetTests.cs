@@ -78,6 +78,13 @@ public class SkipNetTests
             Assert.Contains(fast.Decisions, d => d.mean().item<float>() < 1);
         }
         TensorAssert.Same(input, x);
+        var before = Tensor.TotalCount;
+        for (var i = 0; i < 3; i++)
+        {
+            using var inner = NewDisposeScope();
+            net.Run(x, Mixed);
+        }
+        Assert.True(Tensor.TotalCount <= before);
     }
 
     [Fact]

@@ -79,4 +79,26 @@ public class ExplainTests
         Assert.Contains("no attention", Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Model = convolutional })).Message);
         Assert.Contains("attention, clusters", Assert.Throws<BayouException>(() => Explainers.Find("magic")).Message);
     }
+
+    /// <summary>Outputs of blocks outlive the forward pass, whose own memory is freed block by block; nothing stays behind when the caller's scope ends.</summary>
+    [Fact]
+    public void Outputs_of_blocks_stay_with_the_caller()
+    {
+        using var network = new SwinTransformer(new SwinConfig { ImageSize = 32, Dim = 8, Depths = [2, 2], Heads = [2, 2], Window = 4, Classes = 4 });
+        network.eval();
+        var counts = new List<long>();
+        for (var round = 0; round < 3; round++)
+        {
+            using (var scope = NewDisposeScope())
+            {
+                var x = randn(1, 3, 32, 32);
+                var outputs = TokenGrouping.Outputs(network, x, m => m is SwinBlock);
+                Assert.Equal(["[1,8,8,8]", "[1,8,8,8]", "[1,4,4,16]", "[1,4,4,16]"], outputs.Select(o => new Ints(o.shape).ToString()));
+                Assert.True(outputs.All(o => double.IsFinite(o.sum().item<float>())));
+                Assert.Equal(4, TokenGrouping.NoiseDecay(network, x, x + 0.1, m => m is SwinBlock).Length);
+            }
+            counts.Add(Tensor.TotalCount);
+        }
+        Assert.True(counts[2] <= counts[1]);
+    }
 }
