@@ -62,6 +62,10 @@ public sealed class FanClaim : IClaim
             foreach (var network in Networks) Kept(network.Key, seed);
         Compare("FAN against a CNN", "fan", "cnn");
         Compare("FAN against a plain ViT", "fan", "vit");
+        void Corrupted(string name, string ours, string baseline) =>
+            context.Compare(name, "% top-1, mean over the corruptions", (Named(ours), seed => Robust(ours, seed).Mean), (Named(baseline), seed => Robust(baseline, seed).Mean));
+        Corrupted("accuracy under corruption: FAN against a CNN", "fan", "cnn");
+        Corrupted("accuracy under corruption: FAN against a plain ViT", "fan", "vit");
         Compare("channel attention against a fixed gate", "fan", "fixed-gate", "the gate alone: everything else is equal");
         Compare("self-attention in 4 blocks against none", "vit", "cnn");
         Compare("self-attention in 2 blocks against none", "half", "cnn");
