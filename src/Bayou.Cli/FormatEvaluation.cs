@@ -13,7 +13,7 @@ namespace Bayou.Cli;
 /// <summary>The options of `bayou eval` about number formats.</summary>
 internal sealed class FormatOptions
 {
-    public Option<string?> Format { get; } = new("--format") { Description = "evaluate with products in these formats, comma-separated: bf16, e4m3, e3m4, int8, int4, any eXmY; w4a8 for weights and activations apart" };
+    public Option<string?> Format { get; } = new("--format") { Description = "evaluate with products in these formats, comma-separated: bf16, e4m3, e3m4, int8, int4, mxfp4, any eXmY; w4a8 for weights and activations apart" };
 
     public Option<bool> PerLayer { get; } = new("--per-layer") { Description = "with --format: also each layer alone in the (last) format, as a table and a plot" };
 

@@ -14,7 +14,7 @@ namespace Bayou.Claims;
 public sealed class AceClaim : IClaim
 {
     private static readonly (int Stride, int Features)[] Plan = [(1, 16), (2, 32), (2, 64)];
-    private static readonly string[] Formats = ["bf16", "e5m2", "e4m3", "e3m4", "int8", "w4a8", "e2m3", "e2m1", "int4"];
+    private static readonly string[] Formats = ["bf16", "e5m2", "e4m3", "e3m4", "int8", "mxfp8", "w4a8", "e2m3", "mxfp6", "e2m1", "mxfp4", "int4"];
 
     /// <inheritdoc/>
     public string Name => "ace";
@@ -89,7 +89,7 @@ public sealed class AceClaim : IClaim
         var recipe = Recipe.Short(context.Pick(6, 15), batch: 64, lr: 2e-3) with { EmaDecay = 0.99 };
         var config = ConvNeXtVariants.Ladder.Single(s => s.Key == "sep").Config with { Width = 16, Depths = [1, 1, 3, 1], Classes = 10 };
         Layer Create() => new ResNetLadder(config);
-        var results = context.Seeds.ToDictionary(seed => seed, seed => context.Remember($"formats/seed{seed}", () =>
+        var results = context.Seeds.ToDictionary(seed => seed, seed => context.Remember($"formats-mx/seed{seed}", () =>
         {
             using var scope = NewDisposeScope();
             _ = cifar.Accuracy("formats", Create, recipe, seed);
@@ -110,6 +110,7 @@ public sealed class AceClaim : IClaim
         context.Compare("E4M3 against INT8, both 64 ACE a product, after training", "% top-1", ("e4m3", s => Of("e4m3", s)), ("int8 per tensor", s => Of("int8", s)));
         context.Compare("E4M3 against E5M2 for inference", "% top-1", ("e4m3", s => Of("e4m3", s)), ("e5m2", s => Of("e5m2", s)));
         context.Compare("FP4 (E2M1) against INT4, both 16 ACE a product", "% top-1", ("e2m1", s => Of("e2m1", s)), ("int4", s => Of("int4", s)));
+        context.Compare("MXFP4, a scale for 32 values, against FP4 with one a tensor (weights: one a channel)", "% top-1", ("mxfp4", s => Of("mxfp4", s)), ("e2m1", s => Of("e2m1", s)));
         context.Table("Accuracy beside arithmetic effort: a ConvNeXt-like network (GELU), formats after training, no fine-tuning", ["format", "ACE", "top-1 (mean)", "points per G ACE"],
             Formats.Prepend("fp32").Select(f =>
             {

@@ -16,7 +16,7 @@ public sealed record OperandFormats(NumberFormat Weights, NumberFormat Activatio
 /// <summary>
 /// A captured network whose products compute in any number format (specs/ace.md, section 3): operands of convolutions, linear layers and matrix products are cast, sums stay in float32 as in the
 /// accumulators of real hardware. Scales: weights by the largest size of each output channel, activations by the largest size seen on calibration pictures, both brought to the format's largest
-/// value; formats with the exponents of fp16, bf16 or tf32 need none.
+/// value; formats with the exponents of fp16, bf16 or tf32 need none, and those of microscaling (mxfp4, ...) scale blocks of 32 values along the summed axis themselves.
 /// </summary>
 public sealed class FormatNetwork
 {
@@ -66,11 +66,11 @@ public sealed class FormatNetwork
             var inputs = node.Inputs.Select(i => i is null ? null : map[i]).ToArray();
             if (chosen is not null)
             {
-                foreach (var (index, value, axis) in Operands(node))
+                foreach (var (index, value, axis, summed) in Operands(node))
                 {
                     var format = value.IsWeight ? chosen.Weights : chosen.Activations;
                     if (format.Bits >= 32) continue;
-                    if (!cast.TryGetValue((value, format), out var quantized)) cast[(value, format)] = quantized = Insert(copy, map[value], value, format, axis);
+                    if (!cast.TryGetValue((value, format), out var quantized)) cast[(value, format)] = quantized = Insert(copy, map[value], value, format, axis, summed);
                     inputs[index] = quantized;
                 }
             }
@@ -81,10 +81,11 @@ public sealed class FormatNetwork
     /// <summary>The network with one pair of formats everywhere.</summary>
     public Graph With(OperandFormats formats) => With(_ => formats);
 
-    private GraphValue Insert(Graph copy, GraphValue mapped, GraphValue value, NumberFormat format, int axis)
+    private GraphValue Insert(Graph copy, GraphValue mapped, GraphValue value, NumberFormat format, int axis, int summed)
     {
         Tensor scale;
-        if (!format.NeedsScale) (scale, axis) = (tensor(1f), -1);
+        if (format.Block > 0) (scale, axis) = (tensor(1f), summed);
+        else if (!format.NeedsScale) (scale, axis) = (tensor(1f), -1);
         else if (value.IsWeight) scale = WeightScale(value.Tensor!, axis, format);
         else (scale, axis) = (tensor((float)(reach.GetValueOrDefault(value, 1) / ScaleTo(format))), -1);
         var op = new FormatCastOp(format, axis);
@@ -102,12 +103,14 @@ public sealed class FormatNetwork
         return (format.Bits == 1 ? rows.mean([1]) : rows.amax(1).div(Number.Of(ScaleTo(format)))).clamp_min(Number.Of(1e-30)).clone();
     }
 
-    // Position, value and channel axis of the operands of a product.
-    private static IEnumerable<(int Index, GraphValue Value, int Axis)> Operands(GraphNode node)
+    // Position, value, channel axis and summed axis of the operands of a product.
+    private static IEnumerable<(int Index, GraphValue Value, int Axis, int Summed)> Operands(GraphNode node)
     {
         for (var i = 0; i < 2; i++)
         {
-            if (node.Inputs[i] is { } value) yield return (i, value, node.Op is MatMulOp ? value.Shape.Count - 1 : 0);
+            if (node.Inputs[i] is not { } value) continue;
+            var last = value.Shape.Count - 1;
+            yield return (i, value, node.Op is MatMulOp ? last : 0, node.Op is Conv2dOp ? 1 : node.Op is MatMulOp && i == 1 ? last - 1 : last);
         }
     }
 

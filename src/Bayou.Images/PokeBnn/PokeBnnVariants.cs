@@ -11,11 +11,11 @@ public static class PokeBnnVariants
     /// <summary>Catalog entries.</summary>
     public static IEnumerable<ModelEntry> Entries { get; } =
     [
-        Entry(0.5, 6_971_864, "1.41 G ACE"),
-        Entry(0.75, 0, "ImageNet-1K top-1 70.5 %, 2.59 G ACE"),
-        Entry(1, 0, "4.22 G ACE"),
-        Entry(1.4, 0, "ImageNet-1K top-1 75.6 %, 7.76 G ACE"),
-        Entry(2, 0, "15.3 G ACE"),
+        Entry(0.5, 7_209_784, "1.41 G ACE"),
+        Entry(0.75, 15_369_596, "ImageNet-1K top-1 70.5 %, 2.59 G ACE"),
+        Entry(1, 26_567_424, "4.22 G ACE"),
+        Entry(1.4, 50_664_127, "ImageNet-1K top-1 75.6 %, 7.76 G ACE"),
+        Entry(2, 101_738_896, "15.3 G ACE"),
     ];
 
     /// <summary>ResNet-50's sixteen blocks at a width multiplier.</summary>

@@ -56,4 +56,34 @@ public class FormatNetworkTests
         using var net = Net();
         Assert.Throws<BayouException>(() => new FormatNetwork(Capture.Trace(net, 1, 3, 12, 12), []));
     }
+
+    [Fact]
+    public void Blocks_lie_along_the_summed_axis()
+    {
+        using var scope = NewDisposeScope();
+        manual_seed(4);
+        // One input channel in forty is a thousand times larger: in blocks of 32 channels it spoils its own block only, in one scale a tensor all of them.
+        using var layer = new Conv2d(64, 3, 1, bias: false);
+        var x = randn(2, 64, 5, 5);
+        x[.., 40] *= 1000;
+        using (no_grad()) layer.Weight[.., 40] = 0;
+        var network = new FormatNetwork(Capture.Trace(layer, 1, 64, 5, 5), [x]);
+        var exact = layer.call(x);
+        double Error(string format)
+        {
+            using var module = new GraphModule(network.With(new OperandFormats(NumberFormat.Fp32, NumberFormat.Parse(format))));
+            module.eval();
+            return (module.Run([x])[0] - exact).abs().mean().item<float>();
+        }
+
+        Assert.True(Error("mxfp4") < 0.75 * Error("e2m1"), $"{Error("mxfp4")} {Error("e2m1")}");
+        // The same numbers by hand: the input with each picture element's 64 channels in two blocks.
+        var rows = x.permute(0, 2, 3, 1).contiguous();
+        var (values, cast) = (rows.data<float>().ToArray(), new float[rows.numel()]);
+        NumberFormat.MxFp4.Cast(values, cast);
+        var expected = layer.call(tensor(cast, rows.shape).permute(0, 3, 1, 2));
+        using var ours = new GraphModule(network.With(new OperandFormats(NumberFormat.Fp32, NumberFormat.MxFp4)));
+        ours.eval();
+        Assert.True((ours.Run([x])[0] - expected).abs().max().item<float>() < 1e-5);
+    }
 }

@@ -64,4 +64,27 @@ public class PokeBnnTests
         Assert.True(b.AceAsIs() < a.AceAsIs());
         Assert.Equal([3L], plain.call(zeros(1, 3, 16, 16)).shape[1..]);
     }
+
+    [Fact]
+    public void Shortcuts_are_repeated_to_widths_that_are_no_multiple()
+    {
+        // Width 1.4: 64 channels meet 356. The first block begins as its long shortcut (the third batch norm's scale is 0), behind DPReLU and squeeze-and-excitation.
+        using var scope = NewDisposeScope();
+        manual_seed(8);
+        using var network = new PokeBnn(Small with { Plan = [(1, 9), (2, 11)] });        // 16 -> 36, 36 -> 44
+        network.eval();
+        using var guard = no_grad();
+        var x = randn(2, 3, 16, 16);
+        Assert.Equal([2, 44, 4, 4], network.Outputs(x)[1][2].shape);
+        Assert.Equal(network.parameters().Sum(p => p.numel()), Cost.Of(network, 1, 3, 16, 16).Parameters);
+    }
+
+    [Fact]
+    public void Catalog_knows_the_parameters()
+    {
+        using var scope = NewDisposeScope();
+        var entry = PokeBnnVariants.Entries.Single(e => e.Name == "pokebnn_0.5x");
+        using var network = entry.Create(new ModelOptions(1000));
+        Assert.Equal(entry.Parameters, network.parameters().Sum(p => p.numel()));
+    }
 }

@@ -25,6 +25,7 @@ public class AccuracyTableTests
         // The counts of every row are those of the cell, and isomorphic cells share a class.
         Assert.All(table.Networks, n => Assert.Equal((NasBench201Cell.Parse(n.Name).Macs(), NasBench201Cell.Parse(n.Name).Parameters()), (n.Macs, n.Parameters)));
         Assert.Equal(6466, table.Networks.Select(n => n.Class).Distinct().Count());
+        Assert.Equal(6466, table.Networks.Select(n => (n.Class, NasBench201Cell.Parse(n.Name).Canonical(zero: true))).Distinct().Count());
         Assert.Throws<BayouException>(() => table.Of("imagenet"));
     }
 

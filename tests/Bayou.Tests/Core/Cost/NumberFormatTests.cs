@@ -183,4 +183,46 @@ public class NumberFormatTests
         y.sum().backward();
         TensorAssert.Same(tensor(new float[,] { { 1, 0, 1 }, { 0, 1, 1 } }), x.grad!);
     }
+
+    [Theory]
+    [InlineData("mxfp8", "e4m3", 8)]
+    [InlineData("mxfp6", "e2m3", 2)]
+    [InlineData("mxe3m2", "e3m2", 4)]
+    [InlineData("mxfp4", "e2m1", 2)]
+    [InlineData("mxint8", "int8", 6)]
+    public void Microscaled_blocks_share_a_power_of_two(string name, string element, int top)
+    {
+        var format = NumberFormat.Parse(name);
+        var inner = NumberFormat.Parse(element);
+        Assert.Equal((inner.Bits, 32, false), (format.Bits, format.Block, format.NeedsScale));
+        var random = new Random(3);
+        // Blocks of very different sizes; the last one is short.
+        float[] x = [.. Enumerable.Range(0, 150).Select(i => (float)((random.NextDouble() - 0.5) * Math.Pow(10, i / 32 * 3 - 6)))];
+        var y = new float[x.Length];
+        format.Cast(x, y);
+        for (var start = 0; start < x.Length; start += 32)
+        {
+            var block = x.Skip(start).Take(32).ToArray();
+            var scale = MathF.Pow(2, MathF.Floor(MathF.Log2(block.Max(MathF.Abs))) - top);
+            for (var i = 0; i < block.Length; i++)
+            {
+                var one = new float[1];
+                inner.Cast([block[i] / scale], one);
+                Assert.Equal(one[0] * scale, y[start + i]);
+            }
+        }
+    }
+
+    [Fact]
+    public void Microscaled_blocks_of_zeros_and_of_what_is_not_finite()
+    {
+        float[] x = [.. new float[32], .. Enumerable.Repeat(1f, 31), float.NaN, 3];
+        var y = new float[65];
+        NumberFormat.MxFp4.Cast(x, y);
+        Assert.All(y[..32], v => Assert.Equal(0, v));
+        Assert.All(y[32..64], v => Assert.True(float.IsNaN(v)));
+        Assert.Equal(3, y[64]);
+        Assert.Throws<BayouException>(() => NumberFormat.Parse("mxbf16"));
+        Assert.Throws<BayouException>(() => NumberFormat.Parse("mx"));
+    }
 }
