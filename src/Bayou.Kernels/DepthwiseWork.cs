@@ -156,15 +156,22 @@ internal sealed unsafe partial class DepthwiseWork
         float* plane = scratch[2], taps = scratch[0] + Weights<T>();
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
         foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1));
+        // As in the forward, where nothing but the input gradient is wanted.
+        var strips = Dw is null && Db is null && phases.Length == 1 && tallest < DepthwiseTuning.TallKernel && parts.Length == 1 && !orientations[0];
         var sum = T.Create(0);
         var layout = Layout<T>(part.Turned, s.OutH, s.OutW, 1, 1);
         var gradient = scratch.Plane(part.Turned);
         var (from, to) = Share<T>(part.Ky.Count, s.OutH, u.Part);
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
+            if (strips && Dx is { } only)
+            {
+                InputGradient<T>(scratch, only, n, u, direct, strips);
+                continue;
+            }
             foreach (var turned in orientations)
                 DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, 0, s.OutH, s.OutW, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1), turned, scratch.Block);
-            if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct);
+            if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct, false);
             if (Db is not null && u.Part == 0) sum += Total<T>(gradient, layout.Length);
             if (Dw is null) continue;
             if (n == u.FirstPicture || !direct) DepthwisePacking.ClearMargins<T>(plane, inputLayout);
@@ -185,12 +192,30 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
-    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
+    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct, bool strips) where T : struct, IFloatLanes<T>
     {
         var (first, last) = Share<T>(s.H, tallest, u.Part);
         var target = direct
             ? new LaneGrid(dx.At(n, u.Channel), (nint)dx.Row, (nint)dx.Pixel, s.H, s.W)
             : new LaneGrid(scratch[2], s.W * T.Count, T.Count, s.H, s.W);
+        var packed = Math.Clamp(first + above - tallest + 1, 0, s.OutH);
+        for (var top = first; top < last; top += strips ? DepthwiseTuning.Strip : s.H)
+        {
+            var bottom = strips ? Math.Min(last, top + DepthwiseTuning.Strip) : last;
+            if (strips)
+            {
+                var need = Math.Clamp(bottom + above, packed, s.OutH);
+                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, packed, need, s.OutW, u.Lanes, scratch.Plane(false), Layout<T>(false, s.OutH, s.OutW, 1, 1), false, scratch.Block);
+                packed = need;
+            }
+            InputRows<T>(scratch, target, u, top, bottom);
+        }
+        if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
+    }
+
+    // Rows [from, to) of the input gradient.
+    private void InputRows<T>(Scratch scratch, LaneGrid target, Unit u, int from, int to) where T : struct, IFloatLanes<T>
+    {
         var weights = scratch[0];
         foreach (var part in parts)
         {
@@ -205,11 +230,10 @@ internal sealed unsafe partial class DepthwiseWork
                     target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
                     (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
                 var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
-                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, first, Math.Min(last, output.Height));
+                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, from, Math.Min(to, output.Height));
             }
             weights += Squares<T>(part.Taps);
         }
-        if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
     }
 
     private static void Unpack<T>(Scratch scratch, DepthwisePlanes memory, int n, Unit u, int width, int from, int to) where T : struct, IFloatLanes<T>

@@ -178,9 +178,8 @@ public sealed class DepthwiseBench : IBenchmark
         return new(name, () =>
         {
             using var scope = NewDisposeScope();
-            y.backward(dy, retain_graph: true);
-            x.grad = null;
-            foreach (var w in weights) w.grad = null;
+            // What a layer inside a network would hand on, without the copy that a leaf keeps.
+            autograd.grad([y], ofInput ? [x] : weights, dy, retain_graph: true);
         });
     }
 

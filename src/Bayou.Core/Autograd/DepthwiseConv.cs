@@ -15,7 +15,9 @@ public static unsafe class DepthwiseConv
 
     /// <summary>Whether the kernels take this convolution: by its form, and by what was measured.</summary>
     internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
-        OwnKernels.Enabled && op.Groups > 1 && Fits(x, weight, bias, op) && Faster(weight.shape, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias));
+        OwnKernels.Enabled && op.Groups > 1 && weight.shape is { Length: 4 } w && Math.Max(w[2], w[3]) >= SmallestKernel
+        // What was measured first: a convolution that stays with libtorch is not looked at any further.
+        && Faster(x.shape, w, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias)) && Fits(x, weight, bias, op);
 
     /// <summary>Whether the kernels can compute this convolution.</summary>
     internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
@@ -33,6 +35,8 @@ public static unsafe class DepthwiseConv
         static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
     }
 
+    private const int SmallestKernel = 5;
+
     private static readonly Ints One = new(1, 1);
 
     private static bool IsPlanar(Tensor x) => x.is_contiguous();
@@ -49,14 +53,19 @@ public static unsafe class DepthwiseConv
     // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory.
     // In channels-last memory, where libtorch needs no packing, small kernels wait for memory, and libtorch's forward is as fast or faster.
     // 3x3 is libtorch's, with a kernel of its own for it.
-    private static bool Faster(long[] weight, Ints stride, bool planar, bool gradient)
+    private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
     {
         var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
         if (stride != One) return longest >= 9 && (planar || gradient || taps > 150);
-        return longest >= 5 && (planar || gradient || FasterForward(weight));
+        return longest >= SmallestKernel && (planar || gradient || FasterForward(x, weight));
     }
 
-    private static bool FasterForward(long[] weight) => weight[2] * weight[3] >= 81;
+    // From 9x9 on; from 7x7 on where the map is small and a register of channels begins on a cache line.
+    private static bool FasterForward(long[] x, long[] weight)
+    {
+        var taps = weight[2] * weight[3];
+        return taps >= 81 || (taps >= 49 && weight[0] % 16 == 0 && x.Length == 4 && (x[2] * x[3] <= 400 || x[0] * x[2] * x[3] <= 800));
+    }
 
     /// <summary>The convolution.</summary>
     /// <param name="x">[N, C, H, W], planar or channels-last.</param>
@@ -82,7 +91,7 @@ public static unsafe class DepthwiseConv
         var s = Shape(x, weight, op);
         var planar = IsPlanar(x);
         var dy = Readable(gradient, planar);
-        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(weight.shape);
+        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(x.shape, weight.shape);
         var dx = needX && !byLibtorch ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         var db = needBias ? empty(weight.shape[0]) : null;
