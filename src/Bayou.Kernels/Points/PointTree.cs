@@ -1,21 +1,24 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Bayou.Kernels;
 
 /// <summary>
-/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches. Squared distances are float32, (dx dx + dy dy) + dz dz
-/// without fused steps; box bounds use the
-/// same operations in the same order, and rounding is monotonic, so pruning never loses a point. Read-only after it is built: any number of threads may search.
+/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches: 16 points a leaf, 16 boxes a node. Squared distances are float32, (dx dx + dy dy) + dz dz
+/// without fused steps; box bounds use the same operations in the same order, and rounding is monotonic, so pruning never loses a point. Read-only after it is built: any number of threads
+/// may search.
 /// </summary>
 public sealed class PointTree
 {
-    private const int Leaf = 16, Lanes = 8, Node = 8;
+    private const int Lanes = 16;
 
-    private readonly int[] order;               // position -> index in the cloud
-    private readonly float[] x, y, z;           // by position, padded to whole leaves with infinity
-    private readonly float[] boxes;             // eight floats a node: low x, y, z, 0, high x, y, z, 0; node 1 is the root, children of i are 2 i and 2 i + 1
-    private readonly int leaves;                // a power of two; node leaves + j is leaf j
+    // x, y, z of 16 points; low x, high x, low y, ... of 16 boxes.
+    private const int Leaf = 3 * Lanes, Node = 6 * Lanes;
+
+    private readonly int[] order;           // position -> index in the cloud
+    private readonly float[] points;        // leaf after leaf; places beyond the last point are infinitely far away
+    private readonly float[][] levels;      // nodes over the leaves, nodes over those, ..., one node; places without a child hold an empty box
 
     /// <summary>Builds the tree.</summary>
     /// <param name="xyz">[n, 3], finite; n may be 0.</param>
@@ -23,36 +26,45 @@ public sealed class PointTree
     {
         Count = xyz.Length / 3;
         order = MortonOrder.Of(xyz);
-        leaves = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (Count + Leaf - 1) / Leaf));
-        var padded = (Count + Leaf - 1) / Leaf * Leaf;
-        (x, y, z) = (new float[padded], new float[padded], new float[padded]);
-        for (var p = 0; p < padded; p++)
+        var leaves = (Count + Lanes - 1) / Lanes;
+        points = new float[leaves * Leaf];
+        Array.Fill(points, float.PositiveInfinity);
+        for (var p = 0; p < Count; p++)
         {
-            if (p < Count) (x[p], y[p], z[p]) = (xyz[3 * order[p]], xyz[3 * order[p] + 1], xyz[3 * order[p] + 2]);
-            else x[p] = y[p] = z[p] = float.PositiveInfinity;
+            var place = p / Lanes * Leaf + p % Lanes;
+            var point = xyz.Slice(3 * order[p], 3);
+            (points[place], points[place + Lanes], points[place + 2 * Lanes]) = (point[0], point[1], point[2]);
         }
-        boxes = new float[2 * Node * leaves];
-        for (var leaf = 0; leaf < leaves; leaf++)
+        var made = new List<float[]>();
+        for (var children = leaves; made.Count == 0 || children > 1; children = (children + Lanes - 1) / Lanes)
         {
-            var box = boxes.AsSpan(Node * (leaves + leaf), Node);
-            box[..3].Fill(float.PositiveInfinity);          // an empty box is infinitely far away
-            box[4..7].Fill(float.NegativeInfinity);
-            for (var p = leaf * Leaf; p < Math.Min(Count, (leaf + 1) * Leaf); p++)
-            {
-                (box[0], box[4]) = (MathF.Min(box[0], x[p]), MathF.Max(box[4], x[p]));
-                (box[1], box[5]) = (MathF.Min(box[1], y[p]), MathF.Max(box[5], y[p]));
-                (box[2], box[6]) = (MathF.Min(box[2], z[p]), MathF.Max(box[6], z[p]));
-            }
+            var nodes = new float[Math.Max(1, (children + Lanes - 1) / Lanes) * Node];
+            for (var child = 0; child < nodes.Length / Node * Lanes; child++) Enclose(nodes, child, child < children ? made.Count == 0 ? null : made[^1] : []);
+            made.Add(nodes);
         }
-        for (var node = leaves - 1; node >= 1; node--)
-        {
-            Span<float> box = boxes.AsSpan(Node * node, Node), a = boxes.AsSpan(2 * Node * node, Node), b = boxes.AsSpan(2 * Node * node + Node, Node);
-            for (var i = 0; i < 3; i++) (box[i], box[i + 4]) = (MathF.Min(a[i], b[i]), MathF.Max(a[i + 4], b[i + 4]));
-        }
+        levels = [.. made];
     }
 
     /// <summary>Points of the cloud.</summary>
     public int Count { get; }
+
+    // Writes a child's box into its parent; below: the level of the child, null for a leaf, empty where there is no child.
+    private void Enclose(float[] nodes, int child, float[]? below)
+    {
+        var place = child / Lanes * Node + child % Lanes;
+        for (var axis = 0; axis < 3; axis++, place += 2 * Lanes)
+        {
+            var (low, high) = (float.PositiveInfinity, float.NegativeInfinity);
+            for (var i = 0; i < Lanes && below is not []; i++)
+            {
+                if (below is null && child * Lanes + i >= Count) break;
+                var from = below is null ? child * Leaf + axis * Lanes + i : child * Node + 2 * axis * Lanes + i;
+                var (a, b) = below is null ? (points[from], points[from]) : (below[from], below[from + Lanes]);
+                (low, high) = (a < low ? a : low, b > high ? b : high);
+            }
+            (nodes[place], nodes[place + Lanes]) = (low, high);
+        }
+    }
 
     /// <summary>The nearest points of one query, nearest first, of equally near ones the lowest index first.</summary>
     /// <param name="qx">Query.</param>
@@ -65,50 +77,34 @@ public sealed class PointTree
     {
         var wanted = Math.Min(Count, distances.Length);
         if (wanted == 0) return 0;
-        distances = distances[..wanted];
-        distances.Fill(float.PositiveInfinity);
-        indices[..wanted].Fill(int.MaxValue);
-        var (vx, vy, vz) = (Vector256.Create(qx), Vector256.Create(qy), Vector256.Create(qz));
-        var query = Vector128.Create(qx, qy, qz, 0);
-        Span<int> nodes = stackalloc int[40];
-        Span<float> bounds = stackalloc float[40];
-        var depth = 1;
-        (nodes[0], bounds[0]) = (1, 0);
-        while (depth > 0)
-        {
-            var (node, bound) = (nodes[--depth], bounds[depth]);
-            if (bound > distances[wanted - 1]) continue;
-            while (node < leaves)
-            {
-                var (a, b) = (Bound(2 * node, query), Bound(2 * node + 1, query));
-                var (near, far, farBound) = a <= b ? (2 * node, 2 * node + 1, b) : (2 * node + 1, 2 * node, a);
-                if (farBound <= distances[wanted - 1] && farBound < float.PositiveInfinity) (nodes[depth], bounds[depth++]) = (far, farBound);
-                node = near;
-                bound = a <= b ? a : b;
-                if (bound > distances[wanted - 1]) break;
-            }
-            if (node < leaves || bound > distances[wanted - 1] || bound == float.PositiveInfinity) continue;
-            var from = (node - leaves) * Leaf;
-            for (var p = from; p < from + Leaf; p += Lanes)
-            {
-                var d = SquaredDistance(p, vx, vy, vz);
-                for (var hit = Vector256.LessThanOrEqual(d, Vector256.Create(distances[wanted - 1])).ExtractMostSignificantBits(); hit != 0; hit &= hit - 1)
-                {
-                    var lane = BitOperations.TrailingZeroCount(hit);
-                    if (p + lane < Count) Insert(distances, indices, d[lane], order[p + lane]);
-                }
-            }
-        }
+        var found = new Found(distances[..wanted], indices[..wanted]);
+        Nearest(levels.Length - 1, 0, new Query(qx, qy, qz), ref found);
         return wanted;
     }
 
-    private static void Insert(Span<float> distances, Span<int> indices, float distance, int index)
+    // Children by their distance, as long as one can hold a nearer point.
+    private void Nearest(int level, int node, in Query query, ref Found found)
     {
-        var place = distances.Length - 1;
-        if (distance > distances[place] || (distance == distances[place] && index >= indices[place])) return;
-        for (; place > 0 && (distances[place - 1] > distance || (distances[place - 1] == distance && indices[place - 1] > index)); place--)
-            (distances[place], indices[place]) = (distances[place - 1], indices[place - 1]);
-        (distances[place], indices[place]) = (distance, index);
+        var bounds = query.Bounds(levels[level], node * Node);
+        while (true)
+        {
+            var nearest = Smallest(bounds);
+            if (nearest > found.Furthest || nearest == float.PositiveInfinity) return;
+            var lane = BitOperations.TrailingZeroCount(Vector512.Equals(bounds, Vector512.Create(nearest)).ExtractMostSignificantBits());
+            bounds = Vector512.ConditionalSelect(Vector512.Equals(Vector512<int>.Indices, Vector512.Create(lane)).AsSingle(), Vector512.Create(float.PositiveInfinity), bounds);
+            var child = node * Lanes + lane;
+            if (level > 0)
+            {
+                Nearest(level - 1, child, query, ref found);
+                continue;
+            }
+            var squared = query.Squared(points, child * Leaf);
+            for (var hit = Vector512.LessThanOrEqual(squared, Vector512.Create(found.Furthest)).ExtractMostSignificantBits(); hit != 0; hit &= hit - 1)
+            {
+                var i = BitOperations.TrailingZeroCount(hit);
+                if (child * Lanes + i < Count) found.Insert(squared[i], order[child * Lanes + i]);
+            }
+        }
     }
 
     /// <summary>Every point whose squared distance is strictly below a bound, in no particular order.</summary>
@@ -117,51 +113,90 @@ public sealed class PointTree
     /// <param name="qz">Query.</param>
     /// <param name="squaredRadius">r r in float32.</param>
     /// <param name="found">Receives (bits of the squared distance, index): as unsigned numbers they order by distance, then index.</param>
-    public void Within(float qx, float qy, float qz, float squaredRadius, List<ulong> found)
+    public void Within(float qx, float qy, float qz, float squaredRadius, List<ulong> found) => Within(levels.Length - 1, 0, new Query(qx, qy, qz), squaredRadius, found);
+
+    private void Within(int level, int node, in Query query, float squaredRadius, List<ulong> found)
     {
-        if (Count == 0) return;
-        var (vx, vy, vz, limit) = (Vector256.Create(qx), Vector256.Create(qy), Vector256.Create(qz), Vector256.Create(squaredRadius));
-        var query = Vector128.Create(qx, qy, qz, 0);
-        Span<int> nodes = stackalloc int[40];
-        var depth = 1;
-        nodes[0] = 1;
-        while (depth > 0)
+        var limit = Vector512.Create(squaredRadius);
+        for (var near = Vector512.LessThan(query.Bounds(levels[level], node * Node), limit).ExtractMostSignificantBits(); near != 0; near &= near - 1)
         {
-            var node = nodes[--depth];
-            if (!(Bound(node, query) < squaredRadius)) continue;
-            if (node < leaves)
+            var child = node * Lanes + BitOperations.TrailingZeroCount(near);
+            if (level > 0)
             {
-                nodes[depth++] = 2 * node + 1;
-                nodes[depth++] = 2 * node;
+                Within(level - 1, child, query, squaredRadius, found);
                 continue;
             }
-            var from = (node - leaves) * Leaf;
-            for (var p = from; p < from + Leaf; p += Lanes)
+            var squared = query.Squared(points, child * Leaf);
+            for (var hit = Vector512.LessThan(squared, limit).ExtractMostSignificantBits(); hit != 0; hit &= hit - 1)
             {
-                var d = SquaredDistance(p, vx, vy, vz);
-                for (var hit = Vector256.LessThan(d, limit).ExtractMostSignificantBits(); hit != 0; hit &= hit - 1)
-                {
-                    var lane = BitOperations.TrailingZeroCount(hit);
-                    if (p + lane < Count) found.Add((ulong)BitConverter.SingleToUInt32Bits(d[lane]) << 32 | (uint)order[p + lane]);
-                }
+                var i = BitOperations.TrailingZeroCount(hit);
+                if (child * Lanes + i < Count) found.Add((ulong)BitConverter.SingleToUInt32Bits(squared[i]) << 32 | (uint)order[child * Lanes + i]);
             }
         }
     }
 
-    private Vector256<float> SquaredDistance(int position, Vector256<float> qx, Vector256<float> qy, Vector256<float> qz)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static float Smallest(Vector512<float> values)
     {
-        var dx = qx - Vector256.LoadUnsafe(ref x[position]);
-        var dy = qy - Vector256.LoadUnsafe(ref y[position]);
-        var dz = qz - Vector256.LoadUnsafe(ref z[position]);
-        return dx * dx + dy * dy + dz * dz;
+        var half = Vector256.MinNative(values.GetLower(), values.GetUpper());
+        var quarter = Vector128.MinNative(half.GetLower(), half.GetUpper());
+        quarter = Vector128.MinNative(quarter, Vector128.Shuffle(quarter, Vector128.Create(2, 3, 0, 1)));
+        return Vector128.MinNative(quarter, Vector128.Shuffle(quarter, Vector128.Create(1, 0, 3, 2))).ToScalar();
     }
 
-    // Squared distance of the query to a node's box.
-    private float Bound(int node, Vector128<float> query)
+    private readonly struct Query(float x, float y, float z)
     {
-        Vector128<float> low = Vector128.LoadUnsafe(ref boxes[Node * node]), high = Vector128.LoadUnsafe(ref boxes[Node * node + 4]);
-        var outside = Vector128.MaxNative(Vector128.MaxNative(low - query, query - high), Vector128<float>.Zero);
-        var squared = outside * outside;
-        return squared[0] + squared[1] + squared[2];
+        // Squared distances to the 16 boxes of a node.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Vector512<float> Bounds(float[] boxes, int at)
+        {
+            var dx = Outside(Load(boxes, at), Vector512.Create(x), Load(boxes, at + Lanes));
+            var dy = Outside(Load(boxes, at + 2 * Lanes), Vector512.Create(y), Load(boxes, at + 3 * Lanes));
+            var dz = Outside(Load(boxes, at + 4 * Lanes), Vector512.Create(z), Load(boxes, at + 5 * Lanes));
+            return dx * dx + dy * dy + dz * dz;
+        }
+
+        // Squared distances to the 16 points of a leaf.
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        public Vector512<float> Squared(float[] points, int at)
+        {
+            var dx = Vector512.Create(x) - Load(points, at);
+            var dy = Vector512.Create(y) - Load(points, at + Lanes);
+            var dz = Vector512.Create(z) - Load(points, at + 2 * Lanes);
+            return dx * dx + dy * dy + dz * dz;
+        }
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static Vector512<float> Outside(Vector512<float> low, Vector512<float> point, Vector512<float> high) =>
+            Vector512.MaxNative(Vector512.MaxNative(low - point, point - high), Vector512<float>.Zero);
+
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        private static Vector512<float> Load(float[] values, int at) => Vector512.LoadUnsafe(ref values[at]);
+    }
+
+    /// <summary>The nearest so far, ascending; of equals the lower index first.</summary>
+    private readonly ref struct Found
+    {
+        private readonly Span<float> distances;
+        private readonly Span<int> indices;
+
+        public Found(Span<float> distances, Span<int> indices)
+        {
+            distances.Fill(float.PositiveInfinity);
+            indices.Fill(int.MaxValue);
+            this.distances = distances;
+            this.indices = indices;
+        }
+
+        public float Furthest => distances[^1];
+
+        public void Insert(float distance, int index)
+        {
+            var place = distances.Length - 1;
+            if (distance > distances[place] || (distance == distances[place] && index >= indices[place])) return;
+            for (; place > 0 && (distances[place - 1] > distance || (distances[place - 1] == distance && indices[place - 1] > index)); place--)
+                (distances[place], indices[place]) = (distances[place - 1], indices[place - 1]);
+            (distances[place], indices[place]) = (distance, index);
+        }
     }
 }
