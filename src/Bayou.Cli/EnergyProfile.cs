@@ -81,7 +81,15 @@ internal static class EnergyProfile
                 model = source.Name,
                 totals,
                 measured = new { reading.Joules, reading.Measured, reading.Source, pictures, seconds, idleWatts = idle, joulesPerPicture = perPicture },
-                flips = flips.Count == 0 ? null : new { bits = FlipBits, data = data ?? "a random picture", perProduct = flipsPerProduct, random = ProductFlips.Random(FlipBits), int8ProductNanojoules = int8 * flipShare, layers = flips },
+                flips = flips.Count == 0 ? null : new
+                {
+                    bits = FlipBits,
+                    data = data ?? "a random picture",
+                    perProduct = flipsPerProduct,
+                    random = ProductFlips.Random(FlipBits),
+                    int8ProductNanojoules = int8 * flipShare,
+                    layers = flips,
+                },
                 totalCost = tco,
                 layers = cost.Nodes.Where(n => n.Macs > 0).Select(n => new { n.Node, n.Op, n.Macs, formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total }) }),
                 plot,
@@ -105,7 +113,9 @@ internal static class EnergyProfile
         // A network that quantises its operands itself has no 8-bit ones.
         if (flips.Count > 0)
         {
-            AnsiConsole.MarkupLineInterpolated($"bit flips of {FlipBits}-bit operands, {(data is null ? "a random picture" : $"pictures of {data}")}: a product flips {Mean(f => f.Activations):0.00} of {FlipBits} bits of the activation, {Mean(f => f.Weights):0.00} of the weight, {Mean(f => f.Accumulator):0.00} of the accumulator and by model {Mean(f => f.Multiplier):0.0} in the multiplier: {flipsPerProduct:0.0}, where random operands flip {ProductFlips.Random(FlipBits):0}. INT8 products then take {int8 * flipShare / 1000:0.###} uJ instead of {int8 / 1000:0.###} (modelled)");
+            AnsiConsole.MarkupLineInterpolated($"bit flips of {FlipBits}-bit operands, {(data is null ? "a random picture" : $"pictures of {data}")}: a product flips {Mean(f => f.Activations):0.00} bits of the activation, {Mean(f => f.Weights):0.00} of the weight,");
+            AnsiConsole.MarkupLineInterpolated($"{Mean(f => f.Accumulator):0.00} of the accumulator and by model {Mean(f => f.Multiplier):0.0} in the multiplier: {flipsPerProduct:0.0}, where random operands flip {ProductFlips.Random(FlipBits):0}.");
+            AnsiConsole.MarkupLineInterpolated($"INT8 products then take {int8 * flipShare / 1000:0.###} uJ instead of {int8 / 1000:0.###} (modelled)");
             AnsiConsole.MarkupLineInterpolated($"in sign-magnitude registers {Mean(f => f.SignMagnitude):0.00} bits flip instead of {Mean(f => f.Activations + f.Weights):0.00}");
         }
         if (tco is not null)

@@ -90,7 +90,9 @@ public sealed class MaplePredictor(LatencySpace space, MapleModel model, double[
     /// <param name="method">The method's name.</param>
     public void Save(string path, string method) => model.Save(path, new Dictionary<string, string>
     {
-        ["bayou.latency"] = method, ["bayou.space"] = space.Name, ["bayou.descriptor"] = string.Join(',', descriptor.Select(v => v.ToString("R", CultureInfo.InvariantCulture))),
+        ["bayou.latency"] = method,
+        ["bayou.space"] = space.Name,
+        ["bayou.descriptor"] = string.Join(',', descriptor.Select(v => v.ToString("R", CultureInfo.InvariantCulture))),
     });
 
     /// <summary>Reads a file of <see cref="Save"/>.</summary>
