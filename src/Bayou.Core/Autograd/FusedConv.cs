@@ -99,6 +99,17 @@ internal static unsafe class FusedConv
         bool IsVector(Tensor t) => TensorMemory.IsPlain(t) && t.numel() == channels;
     }
 
+    /// <summary>Layer normalisation over the channels of planar pixels, or null where it does not suit.</summary>
+    public static Tensor? Norm(Tensor x, Tensor weight, Tensor bias, double eps)
+    {
+        if (x.dim() != 4 || !TensorMemory.IsPlain(x) || !TensorMemory.IsPlain(weight) || !TensorMemory.IsPlain(bias) || !IsInference(x, weight, bias, null)) return null;
+        if (weight.numel() != x.shape[1] || bias.numel() != x.shape[1] || x.shape[2] * x.shape[3] > int.MaxValue) return null;
+        var y = empty(x.shape);
+        PlanarNormKernel.Forward(
+            TensorMemory.Floats(x), TensorMemory.Floats(weight), TensorMemory.Floats(bias), TensorMemory.Floats(y), (int)x.shape[0], (int)x.shape[1], (int)(x.shape[2] * x.shape[3]), eps);
+        return y;
+    }
+
     /// <summary>shortcut + branch of a block over planar pixels, see <see cref="Ops.ChannelMlp"/>; null where it does not suit.</summary>
     public static Tensor? Mlp(Tensor x, in MlpWeights w, Tensor shortcut)
     {

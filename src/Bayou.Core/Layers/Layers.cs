@@ -123,7 +123,7 @@ public sealed class LayerNorm2d : Layer
     }
 
     /// <inheritdoc/>
-    public override Tensor forward(Tensor x) => Ops.ToChannelsFirst(Ops.LayerNorm(Ops.ToChannelsLast(x), shape, weight, bias, eps));
+    public override Tensor forward(Tensor x) => Ops.ChannelNorm(x, shape, weight, bias, eps);
 }
 
 /// <summary>Batch normalisation of [N, C, H, W] or [N, C]; keys weight, bias, running_mean, running_var, num_batches_tracked.</summary>

@@ -68,6 +68,10 @@ public static class Ops
     /// <summary>The same values in the memory layout in which pixelwise layers are fastest; x itself in a capture and where gradients are wanted.</summary>
     public static Tensor InFastestLayout(Tensor x) => !OwnKernels.Enabled || Capture.IsActive || is_grad_enabled() || x.dim() != 4 ? x : FusedConv.ToFastest(x);
 
+    /// <summary>Layer normalisation over the channels of every pixel, [N, C, H, W]: three nodes in a capture, in planar memory without gradients one pass.</summary>
+    public static Tensor ChannelNorm(Tensor x, Ints shape, Tensor weight, Tensor bias, double eps) =>
+        (Capture.IsActive ? null : FusedConv.Norm(x, weight, bias, eps)) ?? ToChannelsFirst(LayerNorm(ToChannelsLast(x), shape, weight, bias, eps));
+
     /// <summary>shortcut + <see cref="GeluMlp"/> of the channels of every pixel: x and shortcut [N, C, H, W].</summary>
     public static Tensor ChannelMlp(Tensor x, in MlpWeights w, Tensor shortcut) =>
         (Capture.IsActive ? null : FusedConv.Mlp(x, w, shortcut)) ?? Add(shortcut, ToChannelsFirst(GeluMlp(ToChannelsLast(x), w)));
