@@ -1,4 +1,5 @@
 using Bayou.Core;
+using Bayou.Kernels;
 using static Bayou.Core.Ops;
 using static TorchSharp.torch;
 
@@ -40,19 +41,22 @@ public sealed partial class AViT
             var last = l == Blocks.Count - 1;
             perLayer[l] = owners.Length;
             var y = Run(Blocks[l], x, Lengths(owners, tokens));
-            var h = Activate(Scale(Slice(y, 1, 0, 1), Gate.Scale, -Gate.Center), Activation.Sigmoid).data<float>().ToArray();
+            // [rows, width], read in place: a library call for each row that is looked at would take longer than small layers.
+            var values = TensorMemory.IsPlain(y) ? TensorMemory.Values(y) : TensorMemory.ToArray<float>(y);
             var kept = new List<long>(owners.Length);
             var done = -1;          // the picture whose class token has just halted: its rows come first, so the others follow
             for (var r = 0; r < owners.Length; r++)
             {
                 var (picture, token) = (owners[r] / tokens, owners[r] % tokens);
                 depths[picture][token]++;
-                var sum = sums[owners[r]] += last ? 1 : h[r];
+                var h = GateKernel.Sigmoid((float)Gate.Scale * values[r * width] - (float)Gate.Center);
+                var sum = sums[owners[r]] += last ? 1 : h;
                 var going = sum < (float)(1 - Gate.Eps);
                 if (token == 0)
                 {
-                    Accumulate(y, r, going ? h[r] : rest[picture], answer.AsSpan(picture * width, width));
-                    if (going) rest[picture] -= h[r];
+                    var share = going ? h : rest[picture];
+                    for (var i = 0; i < width; i++) answer[picture * width + i] += share * values[r * width + i];
+                    if (going) rest[picture] -= h;
                     else done = picture;
                 }
                 if (going && picture != done) kept.Add(r);
@@ -93,12 +97,5 @@ public sealed partial class AViT
             lengths[^1]++;
         }
         return new Ints([.. lengths]);
-    }
-
-    private static void Accumulate(Tensor rows, long row, float share, Span<float> sum)
-    {
-        using var scope = NewDisposeScope();
-        var values = Slice(rows, 0, row, row + 1).data<float>().ToArray();
-        for (var i = 0; i < values.Length; i++) sum[i] += share * values[i];
     }
 }
