@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Bayou.Kernels;
@@ -18,6 +19,7 @@ internal static unsafe class CellOrder
     /// <param name="xyz">[n, 3], finite.</param>
     /// <param name="n">Points, at least 1.</param>
     /// <param name="order">[n], written.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Of(float* xyz, int n, Span<int> order)
     {
         float* low = stackalloc float[Values], scale = stackalloc float[Values];
@@ -58,6 +60,7 @@ internal static unsafe class CellOrder
     }
 
     // Every coordinate's cell, its bits spread to every third place.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Codes(float* xyz, int points, float* low, float* scale, int* codes)
     {
         var block = stackalloc float[Values];
@@ -77,6 +80,7 @@ internal static unsafe class CellOrder
     }
 
     // Lowest corner and cells a unit, repeated for 16 points; all axes have cells of one size.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Bounds(float* xyz, int n, float* low, float* scale, int cells)
     {
         var high = scale;

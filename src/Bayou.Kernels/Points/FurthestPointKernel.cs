@@ -60,6 +60,7 @@ public static unsafe class FurthestPointKernel
     }
 
     // Points in cell order, a leaf after the other; the last leaf is filled up with points that are never the furthest.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Fill(float* xyz, int n, TieOrder tie, float* points, int* rank)
     {
         var leaves = (n + Lanes - 1) / Lanes;
@@ -138,6 +139,7 @@ public static unsafe class FurthestPointKernel
         }
 
         // Writes a child's box into its parent; one that is not there is never near.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Enclose(int level, int child, bool there)
         {
             var parent = (float*)nodes[level] + (nint)(child / Lanes) * Node + child % Lanes;
@@ -162,6 +164,7 @@ public static unsafe class FurthestPointKernel
         public void Add(float* sample) => Add(top, 0, sample);
 
         // Returns the largest distance left under the node.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private float Add(int level, int index, float* sample)
         {
             var node = (float*)nodes[level] + (nint)index * Node;
@@ -199,6 +202,7 @@ public static unsafe class FurthestPointKernel
             return Math.Min(Math.Min(quarter[0], quarter[1]), Math.Min(quarter[2], quarter[3]));
         }
 
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Search(int level, int index, float furthest, ref Vector512<int> lowest)
         {
             var wanted = Vector512.Create(furthest);

@@ -49,6 +49,7 @@ public sealed class PointTree
     public int Count { get; }
 
     // Writes a child's box into its parent; below: the level of the child, null for a leaf, empty where there is no child.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Enclose(float[] nodes, int child, float[]? below)
     {
         var place = child / Lanes * Node + child % Lanes;
@@ -83,6 +84,7 @@ public sealed class PointTree
     }
 
     // Children by their distance, as long as one can hold a nearer point.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Nearest(int level, int node, in Query query, ref Found found)
     {
         var bounds = query.Bounds(levels[level], node * Node);
@@ -115,6 +117,7 @@ public sealed class PointTree
     /// <param name="found">Receives (bits of the squared distance, index): as unsigned numbers they order by distance, then index.</param>
     public void Within(float qx, float qy, float qz, float squaredRadius, List<ulong> found) => Within(levels.Length - 1, 0, new Query(qx, qy, qz), squaredRadius, found);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Within(int level, int node, in Query query, float squaredRadius, List<ulong> found)
     {
         var limit = Vector512.Create(squaredRadius);
@@ -190,6 +193,7 @@ public sealed class PointTree
 
         public float Furthest => distances[^1];
 
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
         public void Insert(float distance, int index)
         {
             var place = distances.Length - 1;
