@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using Bayou.Kernels;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -93,7 +94,7 @@ internal static unsafe class FusedConv
         {
             ChannelKernel.Forward(TensorMemory.Floats(rows), scale, scale + channels, null, TensorMemory.Floats(y), false, Lines(rows), channels);
         }
-        GC.KeepAlive(rows);
+        Keep(x, rows, weight, bias, mean, variance);
         return y.permute(0, 3, 1, 2);
 
         bool IsVector(Tensor t) => TensorMemory.IsPlain(t) && t.numel() == channels;
@@ -107,6 +108,7 @@ internal static unsafe class FusedConv
         var y = empty(x.shape);
         PlanarNormKernel.Forward(
             TensorMemory.Floats(x), TensorMemory.Floats(weight), TensorMemory.Floats(bias), TensorMemory.Floats(y), (int)x.shape[0], (int)x.shape[1], (int)(x.shape[2] * x.shape[3]), eps);
+        Keep(x, weight, bias);
         return y;
     }
 
@@ -131,9 +133,7 @@ internal static unsafe class FusedConv
         PointwiseKernel.Forward(
             TensorMemory.Floats(inner), null, TensorMemory.Floats(w.Weight2), Floats(w.Scale), Floats(shift), TensorMemory.Floats(shortcut), TensorMemory.Floats(y), PointwiseActivation.None,
             n, hidden, channels, pixels);
-        GC.KeepAlive(normed);
-        GC.KeepAlive(inner);
-        GC.KeepAlive(shift);
+        Keep(x, normed, inner, shift, shortcut, w.Weight1, w.Bias1, w.Weight2, w.Scale, w.NormWeight, w.NormBias);
         return y;
     }
 
@@ -151,8 +151,13 @@ internal static unsafe class FusedConv
                 TensorMemory.Floats(x), before, TensorMemory.Floats(weight), null, Floats(bias), Floats(add), TensorMemory.Floats(y), kind,
                 (int)s[0], (int)s[1], (int)outputs, (int)(s[2] * s[3]));
         }
+        Keep(x, weight, bias, shortcut);
         return shortcut is null || add is not null ? y : y.Plus(shortcut);
     }
+
+    // The collector may free a tensor whose last managed use is over: not while a kernel works on its memory.
+    [MethodImpl(MethodImplOptions.NoInlining)]
+    private static void Keep(params ReadOnlySpan<Tensor?> tensors) => _ = tensors.Length;
 
     private static float* Floats(Tensor? t) => t is null ? null : TensorMemory.Floats(t);
 
@@ -168,7 +173,7 @@ internal static unsafe class FusedConv
         if (activation == Activation.Gelu) GeluKernel.Forward(p, b, p, null, rows, outputs);
         else if (b is not null || activation is not null || add is not null)
             ChannelKernel.Forward(p, null, b, add is null ? null : TensorMemory.Floats(add), p, activation == Activation.Relu, rows, outputs);
-        GC.KeepAlive(add);
+        Keep(add, bias, shortcut);
         var y = z.view(s[0], s[2], s[3], outputs).permute(0, 3, 1, 2);
         return shortcut is null || (add is not null && activation != Activation.Gelu) ? y : y.Plus(shortcut);
     }

@@ -55,6 +55,7 @@ internal static unsafe class FusedMlp
         var p = TensorMemory.Floats(result);
         if (w.Scale is not null || shift is not null) ChannelKernel.Forward(p, Bias(w.Scale), Bias(shift), null, p, false, Rows(result), Columns(result));
         GC.KeepAlive(shift);
+        GC.KeepAlive(w.Scale);
         return result.view(Shape(x, w.Weight2));
     }
 
