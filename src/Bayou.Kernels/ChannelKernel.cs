@@ -2,7 +2,10 @@ using System.Runtime.CompilerServices;
 
 namespace Bayou.Kernels;
 
-/// <summary>What stands between two products of an inference network, in one pass over memory: y = max(x scale + shift, 0) + add, channel by channel of channels-last pixels.</summary>
+/// <summary>
+/// What stands between two products of an inference network, in one pass over memory: y = max(x scale + shift, 0) + add, channel by channel of channels-last
+/// pixels.
+/// </summary>
 public static unsafe class ChannelKernel
 {
     private const int Cost = 3;

@@ -11,11 +11,14 @@ namespace Bayou.Kernels;
 public readonly record struct DepthwiseTaps(nint Weights, int Rows, int Columns, int PadH, int PadW);
 
 /// <summary>
-/// Depthwise convolution with large kernels, and its input gradient, by Fourier transforms: a 51x51 kernel on a 56x56 map takes a seventh of the arithmetic of the sum itself. Stride 1. Several
+/// Depthwise convolution with large kernels, and its input gradient, by Fourier transforms: a 51x51 kernel on a 56x56 map takes a seventh of the arithmetic of
+/// the sum itself. Stride 1. Several
 /// kernels whose outputs are added (SLaK's decomposition) are one kernel here, and cost what one costs.
 /// <para>
-/// In double precision: intermediate values are as large as the sums over the whole picture, and their rounding must vanish beside a single output's. A lane of a register is a channel. Two rows of a
-/// picture are the real and the imaginary part of one transform; the half spectra of all rows lie in one plane, the kernel's spectrum in another; columns are transformed, multiplied and transformed
+/// In double precision: intermediate values are as large as the sums over the whole picture, and their rounding must vanish beside a single output's. A lane of
+/// a register is a channel. Two rows of a
+/// picture are the real and the imaginary part of one transform; the half spectra of all rows lie in one plane, the kernel's spectrum in another; columns are
+/// transformed, multiplied and transformed
 /// back where the first-level cache holds them.
 /// </para>
 /// </summary>
@@ -68,7 +71,9 @@ internal sealed unsafe class DepthwiseFourier
     /// <summary>Output (of the transposed: gradient of the input).</summary>
     public DepthwisePlanes Y { get; init; }
 
-    /// <summary>The cheapest lengths of transforms of columns and rows, and their cost: instructions a picture and 16 channels. Null where there are none.</summary>
+    /// <summary>
+    /// The cheapest lengths of transforms of columns and rows, and their cost: instructions a picture and 16 channels. Null where there are none.
+    /// </summary>
     public static ((int Columns, int Rows) Size, double Cost)? Plan(DepthwiseShape s, ReadOnlySpan<DepthwiseTaps> kernels)
     {
         if (s.StrideH != 1 || s.StrideW != 1 || !Fourier.IsSupported || KernelIsa.Current != KernelIsaLevel.Vector512) return null;
@@ -154,7 +159,8 @@ internal sealed unsafe class DepthwiseFourier
         ArrayPool<double>.Shared.Return(memory);
     }
 
-    // The kernels' spectrum, [bin of rows][bin of columns]: conjugated where the sum is a correlation; the factors of the transforms and of splitting rows (2 each) are divided out here.
+    // The kernels' spectrum, [bin of rows][bin of columns]: conjugated where the sum is a correlation; the factors of the transforms and of splitting rows
+    // (2 each) are divided out here.
     private void Kernel(FourierRows channels, int channel, double* taps, double* plane, double* spectrum)
     {
         double* a = channels.A, b = channels.B;
@@ -168,7 +174,8 @@ internal sealed unsafe class DepthwiseFourier
                     var row = firstRow + d + i + k.PadH;
                     if (row < 0 || row >= k.Rows || d + i >= kernelRows) continue;
                     var (first, count) = Reach(s.W, s.OutW, k.Columns, k.PadW);
-                    channels.Load((float*)k.Weights + (long)channel * k.Rows * k.Columns + row * k.Columns + first, new(0, 0, k.Rows * k.Columns, 0, 1), count, taps);
+                    var from = (float*)k.Weights + (long)channel * k.Rows * k.Columns + row * k.Columns + first;
+                    channels.Load(from, new(0, 0, k.Rows * k.Columns, 0, 1), count, taps);
                     // Columns left of the centre stand at the end of the circle.
                     var left = Math.Clamp(k.PadW - first, 0, count);
                     FourierRows.Add(taps, a + (first - k.PadW + (left > 0 ? rows.Length : 0)) * Element + i * Lanes, left);

@@ -6,8 +6,10 @@ using System.Runtime.Intrinsics.X86;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Discrete Fourier transforms of one length, X[k] = sum x[n] exp(-2 pi i n k / N), of eight signals at once in double precision: every element is a register of real parts
-/// followed by one of imaginary parts, a lane a signal. Self-sorting (Stockham), radices 9, 8, 5, 4, 3 and 2. The inverse, without the factor 1 / N, is the same with the parts
+/// Discrete Fourier transforms of one length, X[k] = sum x[n] exp(-2 pi i n k / N), of eight signals at once in double precision: every element is a register
+/// of real parts
+/// followed by one of imaginary parts, a lane a signal. Self-sorting (Stockham), radices 9, 8, 5, 4, 3 and 2. The inverse, without the factor 1 / N, is the
+/// same with the parts
 /// exchanged. For machines with AVX-512.
 /// </summary>
 internal sealed unsafe class Fourier
@@ -60,7 +62,9 @@ internal sealed unsafe class Fourier
     /// <summary>The transform of a length that <see cref="Cost"/> knows.</summary>
     public static Fourier Of(int length) => Plans.GetOrAdd(length, n => new(n));
 
-    /// <summary>About the instructions of one transform, a pass over memory counted as four an element; 0 for a length with other prime factors than 2, 3, 5.</summary>
+    /// <summary>
+    /// About the instructions of one transform, a pass over memory counted as four an element; 0 for a length with other prime factors than 2, 3, 5.
+    /// </summary>
     public static int Cost(int length)
     {
         var (cost, rest) = (0, length);

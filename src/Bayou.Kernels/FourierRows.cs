@@ -4,7 +4,9 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
-/// <summary>Rows of eight channels on their way into and out of <see cref="Fourier"/>, two rows to a transform; and what is done to elements one after the other.</summary>
+/// <summary>
+/// Rows of eight channels on their way into and out of <see cref="Fourier"/>, two rows to a transform; and what is done to elements one after the other.
+/// </summary>
 internal readonly unsafe struct FourierRows(Fourier rows, int bins, int step, int channels, double* a, double* b, float* block)
 {
     private const int Lanes = Fourier.Lanes, Element = Fourier.Element;
@@ -16,7 +18,9 @@ internal readonly unsafe struct FourierRows(Fourier rows, int bins, int step, in
     /// <summary>Room for as many.</summary>
     public double* B => b;
 
-    /// <summary>Pixels of a row as real parts at <paramref name="target"/> (or as imaginary parts, one register further); lanes beyond the channels are zero.</summary>
+    /// <summary>
+    /// Pixels of a row as real parts at <paramref name="target"/> (or as imaginary parts, one register further); lanes beyond the channels are zero.
+    /// </summary>
     [MethodImpl(Hot)]
     public void Load(float* source, DepthwisePlanes memory, int count, double* target)
     {

@@ -6,8 +6,10 @@ using V = System.Runtime.Intrinsics.Vector512<double>;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// One stage of <see cref="Fourier"/>: for p below m and q below s, the radix elements q + s (p + m j) are combined and written to q + s (radix p + k), times the twiddle of p and k.
-/// The last stage (m = 1) has no twiddles. Written out, because a butterfly lives in registers and the compiler keeps nothing in them that passes through a call.
+/// One stage of <see cref="Fourier"/>: for p below m and q below s, the radix elements q + s (p + m j) are combined and written to q + s (radix p + k), times
+/// the twiddle of p and k.
+/// The last stage (m = 1) has no twiddles. Written out, because a butterfly lives in registers and the compiler keeps nothing in them that passes through a
+/// call.
 /// </summary>
 internal static unsafe partial class FourierStages
 {

@@ -38,7 +38,8 @@ public static unsafe class PlanarNormKernel
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static int Run<T>(float* x, float* weight, float* bias, float* y, int channels, int pixels, int i, int end, float eps) where T : struct, IFloatLanes<T>
+    private static int Run<T>(float* x, float* weight, float* bias, float* y, int channels, int pixels, int i, int end, float eps)
+        where T : struct, IFloatLanes<T>
     {
         T share = T.Create(1f / channels), e = T.Create(eps);
         for (; i + T.Count <= end; i += T.Count)
@@ -72,7 +73,8 @@ public static unsafe class PlanarNormKernel
             var scale = T.Create(1) / T.Sqrt(T.MulAdd(a + b, share, e));
             p = x + i;
             var q = y + i;
-            for (var k = 0; k < channels; k++, p += pixels, q += pixels) T.Store(q, T.MulAdd((T.Load(p) - mean) * scale, T.Create(weight[k]), T.Create(bias[k])));
+            for (var k = 0; k < channels; k++, p += pixels, q += pixels)
+                T.Store(q, T.MulAdd((T.Load(p) - mean) * scale, T.Create(weight[k]), T.Create(bias[k])));
         }
         return i;
     }

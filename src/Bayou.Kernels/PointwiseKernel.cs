@@ -19,8 +19,10 @@ public enum PointwiseActivation
 }
 
 /// <summary>
-/// 1x1 convolution of planar pictures, y = act((W x) scale + shift) + add and the like, for inference on machines with AVX-512. Weights are read as they lie, a number at a time for three or four registers of pixels:
-/// a general product packs them first, which takes it long when there are few pixels. What follows the product is done while its result is in the first-level cache.
+/// 1x1 convolution of planar pictures, y = act((W x) scale + shift) + add and the like, for inference on machines with AVX-512. Weights are read as they lie, a
+/// number at a time for three or four registers of pixels:
+/// a general product packs them first, which takes it long when there are few pixels. What follows the product is done while its result is in the first-level
+/// cache.
 /// </summary>
 public static unsafe class PointwiseKernel
 {
@@ -49,7 +51,8 @@ public static unsafe class PointwiseKernel
     /// <param name="outputs">O.</param>
     /// <param name="pixels">P.</param>
     public static void Forward(
-        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int pictures, int channels, int outputs, int pixels)
+        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y,
+        PointwiseActivation activation, int pictures, int channels, int outputs, int pixels)
     {
         var job = new Job(x, before, w, scale, shift, add, y, activation, channels, outputs, pixels);
         var work = (long)pictures * channels * outputs * pixels;
@@ -78,7 +81,8 @@ public static unsafe class PointwiseKernel
         {
             var all = (float*)(((nint)start + 63) & ~63);
             var packs = (channels + PackChannels - 1) / PackChannels;
-            KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit => job.Pack(unit / packs, unit % packs * PackChannels, all + (long)(unit / packs) * channels * stride));
+            KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit =>
+                job.Pack(unit / packs, unit % packs * PackChannels, all + (long)(unit / packs) * channels * stride));
             var rowParts = (outputs + UnitRows - 1) / UnitRows;
             KernelThreads.Run(pictures * rowParts, work, unit =>
             {
@@ -100,7 +104,8 @@ public static unsafe class PointwiseKernel
 
     /// <summary>One call.</summary>
     private readonly struct Job(
-        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs, int pixels)
+        float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs,
+        int pixels)
     {
         /// <summary>Packs some channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
         public void Pack(int n, int channel, float* all)
@@ -110,12 +115,15 @@ public static unsafe class PointwiseKernel
             {
                 var width = Width(pixels - column);
                 var count = Math.Min(width, pixels - column);
-                PackColumns(x + ((long)n * channels + channel) * pixels + column, pixels, depth, count, all + (long)column * channels + channel * width, width, before is null ? null : before + channel, channels);
+                PackColumns(Pixels(n, channel, column), pixels, depth, count, all + (long)column * channels + channel * width, width, Before(channel), channels);
                 column += count;
             }
         }
 
-        /// <summary>Outputs [top, bottom) of the panel at a column; the columns it had. Exactly one of both buffers is given: for a stretch of channels yet to be packed, or all packed ones.</summary>
+        /// <summary>
+        /// Outputs [top, bottom) of the panel at a column; the columns it had. Exactly one of both buffers is given: for a stretch of channels yet to be
+        /// packed, or all packed ones.
+        /// </summary>
         public int Panel(int n, int column, int right, int top, int bottom, float* room, float* packed)
         {
             var width = Width(right - column);
@@ -131,7 +139,7 @@ public static unsafe class PointwiseKernel
                 {
                     var depth = Math.Min(Stretch, channels - channel);
                     var panel = packed + (long)channel * width;
-                    if (packed is null) PackColumns(x + ((long)n * channels + channel) * pixels + column, pixels, depth, count, panel = room, width, before is null ? null : before + channel, channels);
+                    if (packed is null) PackColumns(Pixels(n, channel, column), pixels, depth, count, panel = room, width, Before(channel), channels);
                     for (var row = top; row < bottom; row += rows)
                     {
                         // Where less than a tile is left, some rows are done again.
@@ -144,7 +152,9 @@ public static unsafe class PointwiseKernel
                         for (var r = row; r < Math.Min(row + rows, bottom); r++)
                         {
                             var at = place + (long)r * pixels;
-                            Finish(tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r], add is null ? null : add + at, activation);
+                            Finish(
+                                tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r], add is null ? null : add + at,
+                                activation);
                         }
                     }
                 }
@@ -152,6 +162,10 @@ public static unsafe class PointwiseKernel
             ArrayPool<float>.Shared.Return(memory);
             return count;
         }
+
+        private float* Pixels(int n, int channel, int column) => x + ((long)n * channels + channel) * pixels + column;
+
+        private float* Before(int channel) => before is null ? null : before + channel;
     }
 
     // Columns of some channels side by side; zeros where the picture ends.

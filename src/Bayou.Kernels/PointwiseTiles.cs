@@ -5,7 +5,9 @@ using V = System.Runtime.Intrinsics.Vector512<float>;
 
 namespace Bayou.Kernels;
 
-/// <summary>The inner loops of <see cref="PointwiseKernel"/>: a tile of sums in registers, rows of weights a number at a time against a row of packed pixels.</summary>
+/// <summary>
+/// The inner loops of <see cref="PointwiseKernel"/>: a tile of sums in registers, rows of weights a number at a time against a row of packed pixels.
+/// </summary>
 internal static unsafe class PointwiseTiles
 {
     /// <summary>Eight outputs of three registers of pixels.</summary>

@@ -9,7 +9,8 @@ using Tensor = TorchSharp.torch.Tensor;
 namespace Bayou.Bench;
 
 /// <summary>
-/// Competitors take turns of a few runs each; medians of the runs. The first run of a turn does not count: after another's turn the caches are cold and the threads asleep. What is hopelessly slow runs
+/// Competitors take turns of a few runs each; medians of the runs. The first run of a turn does not count: after another's turn the caches are cold and the
+/// threads asleep. What is hopelessly slow runs
 /// once or thrice instead of costing minutes.
 /// </summary>
 internal static class DepthwiseTurns
@@ -17,7 +18,9 @@ internal static class DepthwiseTurns
     private const double TurnMs = 3;
     private const int TurnRuns = 12;
 
-    /// <summary>A competitor; a pause before and after keeps threads that wait in busy loops (OpenMP's, ONNX Runtime's) from taking the others' cores.</summary>
+    /// <summary>
+    /// A competitor; a pause before and after keeps threads that wait in busy loops (OpenMP's, ONNX Runtime's) from taking the others' cores.
+    /// </summary>
     public sealed record Competitor(string Name, Action Run, bool Pause = false);
 
     /// <summary>Median milliseconds of each.</summary>

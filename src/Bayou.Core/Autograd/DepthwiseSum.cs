@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// The sum of several depthwise convolutions of one input (SLaK's decomposition) in one pass: forward and input gradient cost about what one of them would, and nothing but the sum is written.
+/// The sum of several depthwise convolutions of one input (SLaK's decomposition) in one pass: forward and input gradient cost about what one of them would, and
+/// nothing but the sum is written.
 /// <see cref="Ops.DepthwiseSum"/> takes it where it suits; networks do not call it.
 /// </summary>
 internal static unsafe class DepthwiseSumOp
@@ -31,7 +32,8 @@ internal static unsafe class DepthwiseSumOp
         var s = DepthwiseConv.Shape(x, weights[0], Part(weights[0]));
         var planar = x.is_contiguous();
         var y = DepthwiseConv.Empty(planar, s.N, s.C, s.OutH, s.OutW);
-        DepthwiseKernel.Forward(DepthwiseConv.Planes(x, planar), Taps(weights), bias is null ? null : TensorMemory.Floats(bias), DepthwiseConv.Planes(y, planar), s);
+        DepthwiseKernel.Forward(DepthwiseConv.Planes(x, planar), Taps(weights), bias is null ? null : TensorMemory.Floats(bias),
+            DepthwiseConv.Planes(y, planar), s);
         GC.KeepAlive(x);
         GC.KeepAlive(weights);
         GC.KeepAlive(bias);

@@ -6,7 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Convolutions where nothing is captured and no gradient is wanted: a 1x1 convolution is one matrix product of the pixels, bias, activation and shortcut follow in the memory of its result.
+/// Convolutions where nothing is captured and no gradient is wanted: a 1x1 convolution is one matrix product of the pixels, bias, activation and shortcut
+/// follow in the memory of its result.
 /// <see cref="Ops.Conv2d"/> and <see cref="Ops.Conv2dThen"/> take it where it suits; networks do not call it.
 /// </summary>
 internal static unsafe class FusedConv
@@ -19,7 +20,8 @@ internal static unsafe class FusedConv
         if (!OwnKernels.Enabled || op.Groups != 1 || op.Stride != One || op.Padding != None || x.dim() != 4 || weight.dim() != 4) return false;
         var (w, s) = (weight.shape, x.shape);
         return w[2] == 1 && w[3] == 1 && s[1] == w[1] && TensorMemory.IsPlain(weight) && (bias is null || (TensorMemory.IsPlain(bias) && bias.numel() == w[0]))
-            && x.dtype == ScalarType.Float32 && x.device_type == DeviceType.CPU && x.numel() > 0 && s[0] * s[2] * s[3] <= int.MaxValue && (x.is_contiguous() || IsLast(x));
+            && x.dtype == ScalarType.Float32 && x.device_type == DeviceType.CPU && x.numel() > 0
+            && s[0] * s[2] * s[3] <= int.MaxValue && (x.is_contiguous() || IsLast(x));
     }
 
     /// <summary>A 1x1 convolution by libtorch's matrix product, which its convolution does not reach; with gradients.</summary>
@@ -38,18 +40,21 @@ internal static unsafe class FusedConv
 
     /// <summary>Whether results may be changed in place: nothing sees the values before.</summary>
     public static bool IsInference(Tensor x, Tensor weight, Tensor? bias, Tensor? shortcut) =>
-        OwnKernels.Enabled && !Capture.IsActive && !(is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true || shortcut?.requires_grad == true));
+        OwnKernels.Enabled && !Capture.IsActive
+        && !(is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true || shortcut?.requires_grad == true));
 
     /// <summary>shortcut + activation(convolution(norm(x))), inference only.</summary>
     public static Tensor Then(Tensor x, BatchNorm? norm, Tensor weight, Tensor? bias, Conv2dOp op, Activation? activation, Tensor? shortcut)
     {
         if (activation is null or Activation.Relu or Activation.Gelu && IsPointwise(x, weight, bias, op))
         {
-            if (x.is_contiguous() && PointwiseKernel.Suits((int)weight.shape[0], (int)(x.shape[2] * x.shape[3]))) return Planes(x, norm, weight, bias, activation, shortcut);
+            if (x.is_contiguous() && PointwiseKernel.Suits((int)weight.shape[0], (int)(x.shape[2] * x.shape[3])))
+                return Planes(x, norm, weight, bias, activation, shortcut);
             if (IsLast(x)) return Rows(norm is null ? x : norm.call(x), weight, bias, activation, shortcut);
         }
         if (norm is not null) x = norm.call(x);
-        if (activation == Activation.Relu && shortcut is null && DepthwiseConv.Enabled && DepthwiseConv.Suits(x, weight, bias, op)) return DepthwiseConv.Forward(x, weight, bias, op, relu: true);
+        if (activation == Activation.Relu && shortcut is null && DepthwiseConv.Enabled && DepthwiseConv.Suits(x, weight, bias, op))
+            return DepthwiseConv.Forward(x, weight, bias, op, relu: true);
         var y = op.Forward([x, weight, bias], false);
         switch (activation)
         {
@@ -65,8 +70,11 @@ internal static unsafe class FusedConv
         return shortcut is null ? y : y.shape.AsSpan().SequenceEqual(shortcut.shape) ? y.PlusInPlace(shortcut) : y.Plus(shortcut);
     }
 
-    /// <summary>The same values in the layout in which pixelwise layers are fastest here: planar where <see cref="PointwiseKernel"/> runs, else channels-last.</summary>
-    public static Tensor ToFastest(Tensor x) => PointwiseKernel.Suits(64, 64) ? x.contiguous() : IsLast(x) ? x : x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
+    /// <summary>
+    /// The same values in the layout in which pixelwise layers are fastest here: planar where <see cref="PointwiseKernel"/> runs, else channels-last.
+    /// </summary>
+    public static Tensor ToFastest(Tensor x) =>
+        PointwiseKernel.Suits(64, 64) ? x.contiguous() : IsLast(x) ? x : x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2);
 
     /// <summary>Scales and shifts [2, C] of a batch normalisation with running statistics.</summary>
     public static float[] Affine(Tensor weight, Tensor bias, Tensor mean, Tensor variance, double eps)
@@ -103,11 +111,13 @@ internal static unsafe class FusedConv
     /// <summary>Layer normalisation over the channels of planar pixels, or null where it does not suit.</summary>
     public static Tensor? Norm(Tensor x, Tensor weight, Tensor bias, double eps)
     {
-        if (x.dim() != 4 || !TensorMemory.IsPlain(x) || !TensorMemory.IsPlain(weight) || !TensorMemory.IsPlain(bias) || !IsInference(x, weight, bias, null)) return null;
+        if (x.dim() != 4 || !TensorMemory.IsPlain(x) || !TensorMemory.IsPlain(weight) || !TensorMemory.IsPlain(bias)) return null;
+        if (!IsInference(x, weight, bias, null)) return null;
         if (weight.numel() != x.shape[1] || bias.numel() != x.shape[1] || x.shape[2] * x.shape[3] > int.MaxValue) return null;
         var y = empty(x.shape);
         PlanarNormKernel.Forward(
-            TensorMemory.Floats(x), TensorMemory.Floats(weight), TensorMemory.Floats(bias), TensorMemory.Floats(y), (int)x.shape[0], (int)x.shape[1], (int)(x.shape[2] * x.shape[3]), eps);
+            TensorMemory.Floats(x), TensorMemory.Floats(weight), TensorMemory.Floats(bias), TensorMemory.Floats(y),
+            (int)x.shape[0], (int)x.shape[1], (int)(x.shape[2] * x.shape[3]), eps);
         Keep(x, weight, bias);
         return y;
     }
@@ -124,14 +134,18 @@ internal static unsafe class FusedConv
         if (w.NormWeight is not null)
         {
             normed = empty(x.shape);
-            PlanarNormKernel.Forward(TensorMemory.Floats(x), TensorMemory.Floats(w.NormWeight), TensorMemory.Floats(w.NormBias!), TensorMemory.Floats(normed), n, channels, pixels, w.NormEps);
+            PlanarNormKernel.Forward(
+                TensorMemory.Floats(x), TensorMemory.Floats(w.NormWeight), TensorMemory.Floats(w.NormBias!), TensorMemory.Floats(normed),
+                n, channels, pixels, w.NormEps);
         }
         Tensor inner = empty(n, hidden, pixels), y = empty(x.shape);
         PointwiseKernel.Forward(
-            TensorMemory.Floats(normed), null, TensorMemory.Floats(w.Weight1), null, Floats(w.Bias1), null, TensorMemory.Floats(inner), PointwiseActivation.Gelu, n, channels, hidden, pixels);
+            TensorMemory.Floats(normed), null, TensorMemory.Floats(w.Weight1), null, Floats(w.Bias1), null, TensorMemory.Floats(inner), PointwiseActivation.Gelu,
+            n, channels, hidden, pixels);
         var shift = w.Bias2 is null || w.Scale is null ? w.Bias2 : w.Bias2.mul(w.Scale);
         PointwiseKernel.Forward(
-            TensorMemory.Floats(inner), null, TensorMemory.Floats(w.Weight2), Floats(w.Scale), Floats(shift), TensorMemory.Floats(shortcut), TensorMemory.Floats(y), PointwiseActivation.None,
+            TensorMemory.Floats(inner), null, TensorMemory.Floats(w.Weight2), Floats(w.Scale), Floats(shift), TensorMemory.Floats(shortcut), TensorMemory.Floats(y),
+            PointwiseActivation.None,
             n, hidden, channels, pixels);
         Keep(x, normed, inner, shift, shortcut, w.Weight1, w.Bias1, w.Weight2, w.Scale, w.NormWeight, w.NormBias);
         return y;
@@ -167,7 +181,8 @@ internal static unsafe class FusedConv
         var (s, outputs) = (x.shape, (int)weight.shape[0]);
         var z = mm(x.permute(0, 2, 3, 1).reshape(-1, s[1]), weight.view(outputs, -1).t());
         float* p = TensorMemory.Floats(z), b = bias is null ? null : TensorMemory.Floats(bias);
-        var add = shortcut is not null && shortcut.shape.AsSpan().SequenceEqual([s[0], outputs, s[2], s[3]]) && shortcut.dtype == ScalarType.Float32 && IsLast(shortcut)
+        var add = shortcut is not null && shortcut.shape.AsSpan().SequenceEqual([s[0], outputs, s[2], s[3]])
+            && shortcut.dtype == ScalarType.Float32 && IsLast(shortcut)
             ? shortcut.permute(0, 2, 3, 1) : null;
         var rows = (int)z.shape[0];
         if (activation == Activation.Gelu) GeluKernel.Forward(p, b, p, null, rows, outputs);
@@ -180,7 +195,8 @@ internal static unsafe class FusedConv
 
     // The pixels in the order of memory, without gaps; null for other layouts.
     private static Tensor? Memory(Tensor x) =>
-        x.dtype != ScalarType.Float32 || x.device_type != DeviceType.CPU || x.numel() == 0 ? null : x.is_contiguous() ? x : x.dim() == 4 && IsLast(x) ? x.permute(0, 2, 3, 1) : null;
+        x.dtype != ScalarType.Float32 || x.device_type != DeviceType.CPU || x.numel() == 0 ? null
+        : x.is_contiguous() ? x : x.dim() == 4 && IsLast(x) ? x.permute(0, 2, 3, 1) : null;
 
     private static int Lines(Tensor memory) => checked((int)(memory.numel() / memory.shape[^1]));
 
