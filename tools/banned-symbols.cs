@@ -11,7 +11,8 @@ var tensor = typeof(torch.Tensor);
 // What moves handles, copies to a device or type, or reads values: not arithmetic, and needed around networks.
 string[] allowed =
 [
-    "DetachFromDisposeScope", "MoveToOuterDisposeScope", "MoveToOtherDisposeScope", "to", "to_type", "cpu", "cuda", "clone", "detach", "requires_grad_", "with_requires_grad",
+    "DetachFromDisposeScope", "MoveToOuterDisposeScope", "MoveToOtherDisposeScope", "to", "to_type", "cpu", "cuda", "clone", "detach", "requires_grad_",
+    "with_requires_grad",
     "set_requires_grad", "data", "copy_", "retain_grad",
 ];
 string[] containers = ["ModuleList", "ModuleDict", "ParameterList", "ParameterDict"];
@@ -20,7 +21,8 @@ var lines = new SortedSet<string>(StringComparer.Ordinal);
 void Ban(string id) => lines.Add($"{id};{Say}");
 
 bool Takes(MethodBase method) => method.GetParameters().Any(p => Mentions(p.ParameterType));
-bool Mentions(Type type) => type == tensor || (type.HasElementType && Mentions(type.GetElementType()!)) || (type.IsGenericType && type.GetGenericArguments().Any(Mentions));
+bool Mentions(Type type) =>
+    type == tensor || (type.HasElementType && Mentions(type.GetElementType()!)) || (type.IsGenericType && type.GetGenericArguments().Any(Mentions));
 
 const BindingFlags Own = BindingFlags.Public | BindingFlags.DeclaredOnly;
 foreach (var method in tensor.GetMethods(Own | BindingFlags.Instance))
@@ -64,7 +66,8 @@ string Name(Type type)
 {
     if (type.IsByRef) return Name(type.GetElementType()!) + "@";
     if (type.IsPointer) return Name(type.GetElementType()!) + "*";
-    if (type.IsArray) return Name(type.GetElementType()!) + (type.GetArrayRank() == 1 ? "[]" : "[" + string.Join(",", Enumerable.Repeat("0:", type.GetArrayRank())) + "]");
+    if (type.IsArray)
+        return Name(type.GetElementType()!) + (type.GetArrayRank() == 1 ? "[]" : "[" + string.Join(",", Enumerable.Repeat("0:", type.GetArrayRank())) + "]");
     if (type.IsGenericParameter) return (type.DeclaringMethod is null ? "`" : "``") + type.GenericParameterPosition;
     var arguments = type.IsGenericType ? type.GetGenericArguments() : [];
     return Nest(type.IsGenericType ? type.GetGenericTypeDefinition() : type, arguments);

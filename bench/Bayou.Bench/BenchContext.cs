@@ -40,8 +40,8 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     public bool WantsCase(string @case) => !Only.Contains(':') || @case.Contains(Only[(Only.IndexOf(':') + 1)..], StringComparison.OrdinalIgnoreCase);
 
     /// <summary>
-    /// Median milliseconds of every competitor. They take turns until the time is over and each has run at least <paramref name="least"/> times. Threads of the one before still wait in a busy loop
-    /// when a turn begins, so in each turn the second of two runs counts (of runs above a tenth of a second the only one).
+    /// Median milliseconds of every competitor. They take turns until the time is over and each has run at least <paramref name="least"/> times. Threads of the
+    /// one before still wait in a busy loop when a turn begins, so in each turn the second of two runs counts (of runs above a tenth of a second the only one).
     /// </summary>
     /// <param name="least">Fewest measured runs of each. A competitor more than twenty times slower than the fastest gets a third of the turns.</param>
     /// <param name="competitors">What to time.</param>
@@ -72,16 +72,20 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     /// <param name="multiplyAdds">Useful multiply-adds of one run; 0: no share of the peak is reported.</param>
     /// <param name="peak">Giga multiply-adds a second to compare with; null: <see cref="FmaPeak"/>.</param>
     /// <param name="least">Fewest measured runs of each.</param>
-    public BenchRow Row(string name, string @case, Action ours, IReadOnlyList<(string Name, Action Run)> peers, double multiplyAdds = 0, double? peak = null, int least = 5)
+    public BenchRow Row(string name, string @case, Action ours, IReadOnlyList<(string Name, Action Run)> peers, double multiplyAdds = 0, double? peak = null,
+        int least = 5)
     {
         var times = Time(least, [ours, .. peers.Select(p => p.Run)]);
-        return Add(name, @case, times[0], peers.Zip(times.Skip(1)).ToDictionary(p => p.First.Name, p => p.Second), multiplyAdds > 0 ? multiplyAdds / (times[0] * 1e6) / (peak ?? FmaPeak) : null);
+        return Add(name, @case, times[0], peers.Zip(times.Skip(1)).ToDictionary(p => p.First.Name, p => p.Second),
+            multiplyAdds > 0 ? multiplyAdds / (times[0] * 1e6) / (peak ?? FmaPeak) : null);
     }
 
     /// <summary>Adds a row of times measured elsewhere.</summary>
-    public BenchRow Add(string name, string @case, double oursMs, IReadOnlyDictionary<string, double> peers, double? peakShare = null, IReadOnlyDictionary<string, double>? notes = null)
+    public BenchRow Add(string name, string @case, double oursMs, IReadOnlyDictionary<string, double> peers, double? peakShare = null,
+        IReadOnlyDictionary<string, double>? notes = null)
     {
-        var row = new BenchRow(name, @case, oursMs, peers, peers.Count > 0 ? peers.Values.Min() / oursMs : null, peakShare, notes ?? new Dictionary<string, double>());
+        var row = new BenchRow(name, @case, oursMs, peers, peers.Count > 0 ? peers.Values.Min() / oursMs : null, peakShare,
+            notes ?? new Dictionary<string, double>());
         rows.Add(row);
         print(row);
         return row;

@@ -56,7 +56,8 @@ internal static class BruteForce
                     var lane = BitOperations.TrailingZeroCount(hit);
                     if (d[lane] >= distances[k - 1] || p + lane >= n) continue;
                     var place = k - 1;
-                    for (; place > 0 && distances[place - 1] > d[lane]; place--) (distances[place], indices[place]) = (distances[place - 1], indices[place - 1]);
+                    for (; place > 0 && distances[place - 1] > d[lane]; place--)
+                        (distances[place], indices[place]) = (distances[place - 1], indices[place - 1]);
                     (distances[place], indices[place]) = (d[lane], p + lane);
                 }
             }

@@ -22,7 +22,8 @@ public interface IBenchmark
 /// <param name="PeakShare">Useful arithmetic by the machine's measured limit, 0..1; null where arithmetic is not the limit.</param>
 /// <param name="Notes">Further figures by name, such as img/s.</param>
 public sealed record BenchRow(
-    string Name, string Case, double OursMs, IReadOnlyDictionary<string, double> Peers, double? RatioBestPeer, double? PeakShare, IReadOnlyDictionary<string, double> Notes);
+    string Name, string Case, double OursMs, IReadOnlyDictionary<string, double> Peers, double? RatioBestPeer, double? PeakShare,
+    IReadOnlyDictionary<string, double> Notes);
 
 /// <summary>A mark that the project has set itself.</summary>
 /// <param name="Name">The mark.</param>

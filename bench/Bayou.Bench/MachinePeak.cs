@@ -29,7 +29,9 @@ public static class MachinePeak
     /// <summary>Multiply-adds of one step of the loop.</summary>
     public static double LoopMacs => 12 * (Vector512.IsHardwareAccelerated ? 16.0 : 8.0);
 
-    /// <summary>The loop on the kernels' own threads, for rows that measure the limit beside their competitors: cores are not equally fast from one moment to the next.</summary>
+    /// <summary>
+    /// The loop on the kernels' own threads, for rows that measure the limit beside their competitors: cores are not equally fast from one moment to the next.
+    /// </summary>
     public static void TeamLoop(int threads, int steps) => KernelThreads.Team(threads, threads, _ => Sink = Loop(steps));
 
     /// <summary>libtorch's matrix product of 1024 x 1024 x 1024.</summary>

@@ -56,12 +56,14 @@ public sealed class PointsBenchmark : IBenchmark
         BenchRow forward;
         using (no_grad())
         {
-            forward = context.Row("conv_forward", label, () => Released(() => SparseConv.Apply(map, x, w, null)), [("gather_mm_scatter", () => Released(() => Libtorch(index, x, n, channels)))],
+            forward = context.Row("conv_forward", label, () => Released(() => SparseConv.Apply(map, x, w, null)),
+                [("gather_mm_scatter", () => Released(() => Libtorch(index, x, n, channels)))],
                 work, context.GemmPeak);
         }
         var (xg, wg) = (x.clone().requires_grad_(), w.clone().requires_grad_());
         var both = context.Row("conv_forward_backward", label, () => Trained(() => SparseConv.Apply(map, xg, wg, null), dy),
-            [("gather_mm_scatter", () => Trained(() => Libtorch([.. index.Select((k, i) => (k.In, k.Out, wg[i]))], xg, n, channels), dy))], 3 * work, context.GemmPeak);
+            [("gather_mm_scatter", () => Trained(() => Libtorch([.. index.Select((k, i) => (k.In, k.Out, wg[i]))], xg, n, channels), dy))], 3 * work,
+            context.GemmPeak);
         return (forward.PeakShare!.Value, Math.Min(forward.RatioBestPeer!.Value, both.RatioBestPeer!.Value));
 
         void Trained(Func<Tensor> y, Tensor gradient) => Released(() =>
@@ -78,7 +80,8 @@ public sealed class PointsBenchmark : IBenchmark
     private static Tensor Libtorch((Tensor In, Tensor Out, Tensor Weight)[] offsets, Tensor x, long n, long channels)
     {
         var y = zeros(n, channels);
-        foreach (var (inRows, outRows, weight) in offsets) if (inRows.shape[0] > 0) y = y.index_add_(0, outRows, x.index_select(0, inRows).mm(weight), Number.Of(1));
+        foreach (var (inRows, outRows, weight) in offsets)
+            if (inRows.shape[0] > 0) y = y.index_add_(0, outRows, x.index_select(0, inRows).mm(weight), Number.Of(1));
         return y;
     }
 
@@ -101,12 +104,13 @@ public sealed class PointsBenchmark : IBenchmark
             var ours = context.Time(3, () => map = KernelMap.Build(voxels, voxels, KernelOffsets.Minkowski(3)))[0];
             var peer = context.Time(1, () => HashMap(voxels))[0];
             var count = voxels.Length / 4;
-            context.Add("kernel_map", $"{name}, {count} voxels, 3x3x3", ours, new Dictionary<string, double> { ["dictionary"] = peer }, null, new Dictionary<string, double>
-            {
-                ["pairs_per_voxel"] = map!.Pairs / (double)count,
-                ["map_bytes_per_voxel"] = map.Bytes / (double)count,
-                ["ns_per_voxel"] = ours * 1e6 / count,
-            });
+            context.Add("kernel_map", $"{name}, {count} voxels, 3x3x3", ours, new Dictionary<string, double> { ["dictionary"] = peer }, null,
+                new Dictionary<string, double>
+                {
+                    ["pairs_per_voxel"] = map!.Pairs / (double)count,
+                    ["map_bytes_per_voxel"] = map.Bytes / (double)count,
+                    ["ns_per_voxel"] = ours * 1e6 / count,
+                });
             if (n == 1_000_000) context.Mark("kernel map of 1M voxels: seconds below one (1 / s)", 1000 / ours, 1);
         }
     }
@@ -159,7 +163,8 @@ public sealed class PointsBenchmark : IBenchmark
             var start = Stopwatch.GetTimestamp();
             BruteForce.Nearest(points, part, k, context.Threads);
             var brute = Stopwatch.GetElapsedTime(start).TotalMilliseconds * n / part;
-            context.Add("knn", $"{n} x {k}, tree included, brute force extrapolated from {part} queries", ours, new Dictionary<string, double> { ["simd_brute_force"] = brute }, null,
+            context.Add("knn", $"{n} x {k}, tree included, brute force extrapolated from {part} queries", ours,
+                new Dictionary<string, double> { ["simd_brute_force"] = brute }, null,
                 new Dictionary<string, double> { ["ns_per_query"] = ours * 1e6 / n });
             if (n == 1_000_000) context.Mark("k-NN 1M x 16, exact, by SIMD brute force", brute / ours, 10);
         }
@@ -170,7 +175,8 @@ public sealed class PointsBenchmark : IBenchmark
     private static IEnumerable<(string, int[])> Scenes(BenchContext context)
     {
         if (DataCatalog.SamplesFolder is not { } samples) yield break;
-        foreach (var (name, file, side) in ((string, string, float)[])[("semantickitti 0.05 m", "semantickitti-mini/000000.bin", 0.05f), ("scannet 0.02 m", "scannet-mini/scene0000_00.bin", 0.02f)])
+        foreach (var (name, file, side) in ((string, string, float)[])[("semantickitti 0.05 m", "semantickitti-mini/000000.bin", 0.05f),
+            ("scannet 0.02 m", "scannet-mini/scene0000_00.bin", 0.02f)])
         {
             var path = Path.Combine(samples, file);
             if (File.Exists(path)) yield return (name, SparseTensor.Quantize(PointFiles.Read(path).Positions, side).Coordinates);
@@ -205,7 +211,8 @@ public sealed class PointsBenchmark : IBenchmark
         for (var i = 0; i < n; i++)
         {
             double x = random.Uniform(0, 50), y = random.Uniform(0, 50);
-            (points[3 * i], points[3 * i + 1], points[3 * i + 2]) = ((float)x, (float)y, (float)(2 * Math.Sin(x * 0.4) + Math.Cos(y * 0.6) + 4 * random.NextInt(3) + random.NextGaussian() * 0.01));
+            (points[3 * i], points[3 * i + 1], points[3 * i + 2]) =
+                ((float)x, (float)y, (float)(2 * Math.Sin(x * 0.4) + Math.Cos(y * 0.6) + 4 * random.NextInt(3) + random.NextGaussian() * 0.01));
         }
         return points;
     }

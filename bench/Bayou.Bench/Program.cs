@@ -10,7 +10,11 @@ using TorchSharp;
 var name = new Argument<string?>("NAME") { Description = "a benchmark; without it they are listed", Arity = ArgumentArity.ZeroOrOne };
 var json = new Option<bool>("--json") { Description = "print one JSON object on standard output; everything else goes to standard error" };
 var threads = new Option<int>("--threads") { Description = "threads of ours and of the peers; 0: all cores", DefaultValueFactory = _ => 0 };
-var only = new Option<string>("--only") { Description = "only rows whose name (and case: after a colon) contains this; marks about others are left out", DefaultValueFactory = _ => "" };
+var only = new Option<string>("--only")
+{
+    Description = "only rows whose name (and case: after a colon) contains this; marks about others are left out",
+    DefaultValueFactory = _ => ""
+};
 var seed = new Option<int>("--seed") { Description = "seed of drawn shapes and data", DefaultValueFactory = _ => 0 };
 var root = new RootCommand("""
     Side-by-side speed tables: ours, what you would use otherwise, and the machine's measured limit, in one run (medians; competitors take turns).
@@ -44,7 +48,17 @@ root.SetAction(parsed =>
     if (parsed.GetValue(json))
     {
         Console.Out.WriteLine(JsonSerializer.Serialize(
-            new { bench = benchmark.Name, machine = Machine.Here, threads = count, seed = parsed.GetValue(seed), fma_peak_gmacs = context.FmaPeak, gemm_peak_gmacs = context.GemmPeak, rows = context.Rows, marks = context.Marks },
+            new
+            {
+                bench = benchmark.Name,
+                machine = Machine.Here,
+                threads = count,
+                seed = parsed.GetValue(seed),
+                fma_peak_gmacs = context.FmaPeak,
+                gemm_peak_gmacs = context.GemmPeak,
+                rows = context.Rows,
+                marks = context.Marks
+            },
             FitResult.Json));
         return 0;
     }
@@ -76,7 +90,8 @@ static void Print(BenchContext context)
         {
             string[] cells =
             [
-                row.Case, $"{row.OursMs:0.###}", .. peers.Select(p => row.Peers.TryGetValue(p, out var ms) ? $"{ms:0.###}" : ""), row.RatioBestPeer is { } r ? $"{r:0.00}x" : "",
+                row.Case, $"{row.OursMs:0.###}", .. peers.Select(p => row.Peers.TryGetValue(p, out var ms) ? $"{ms:0.###}" : ""),
+                row.RatioBestPeer is { } r ? $"{r:0.00}x" : "",
                 row.PeakShare is { } s ? $"{s:P0}" : "", .. notes.Select(n => row.Notes.TryGetValue(n, out var v) ? $"{v:0.###}" : ""),
             ];
             table.AddRow(cells.Select(Markup.Escape).ToArray());

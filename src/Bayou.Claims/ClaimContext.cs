@@ -3,7 +3,9 @@ using Bayou.Fit;
 
 namespace Bayou.Claims;
 
-/// <summary>What a claim measures with: seeds, a store of finished measurements (a stopped claim goes on from them), progress, and the judgement of effects.</summary>
+/// <summary>
+/// What a claim measures with: seeds, a store of finished measurements (a stopped claim goes on from them), progress, and the judgement of effects.
+/// </summary>
 public sealed class ClaimContext
 {
     private readonly RunStore store;
@@ -94,10 +96,12 @@ public sealed class ClaimContext
     /// <param name="bound">The bound and where it comes from.</param>
     /// <param name="atMost">True: value must be at most the bound; false: at least.</param>
     /// <param name="note">What a reader should know.</param>
-    public ClaimEffect Check(string name, string unit, (string Name, double Value) value, (string Name, double Value) bound, bool atMost = true, string? note = null)
+    public ClaimEffect Check(string name, string unit, (string Name, double Value) value, (string Name, double Value) bound, bool atMost = true,
+        string? note = null)
     {
         var holds = atMost ? value.Value <= bound.Value : value.Value >= bound.Value;
-        return Add(new(name, unit, value.Name, bound.Name, [value.Value], [bound.Value], value.Value - bound.Value, null, null, null, null, holds ? Verdict.Shown : Verdict.NotShown, note));
+        return Add(new(name, unit, value.Name, bound.Name, [value.Value], [bound.Value], value.Value - bound.Value, null, null, null, null,
+            holds ? Verdict.Shown : Verdict.NotShown, note));
     }
 
     /// <summary>Rows that are printed and not judged.</summary>
@@ -115,7 +119,8 @@ public sealed class ClaimContext
     }
 
     internal ClaimResult Result(IClaim claim, double seconds) => new(
-        claim.Name, claim.Paper, claim.Statement, claim.Data, Full ? "full" : "quick", Seeds, Threads, Machine.Here, seconds, [.. effects], [.. tables], [.. figures], [.. notes]);
+        claim.Name, claim.Paper, claim.Statement, claim.Data, Full ? "full" : "quick", Seeds, Threads, Machine.Here, seconds, [.. effects], [.. tables],
+        [.. figures], [.. notes]);
 
     private ClaimEffect Add(ClaimEffect effect)
     {

@@ -11,13 +11,15 @@ public static class ClaimPage
     public static string Word(Verdict verdict) => verdict switch { Verdict.Shown => "shown", Verdict.Opposite => "opposite", _ => "not shown" };
 
     /// <summary>Mean and, with several seeds, the values.</summary>
-    public static string Values(IReadOnlyList<double> values) => values.Count == 1 ? Figure(values[0]) : $"{Figure(values.Average())} ({string.Join(", ", values.Select(Figure))})";
+    public static string Values(IReadOnlyList<double> values) =>
+        values.Count == 1 ? Figure(values[0]) : $"{Figure(values.Average())} ({string.Join(", ", values.Select(Figure))})";
 
     /// <summary>Markdown of a result.</summary>
     public static string Markdown(ClaimResult r)
     {
         var text = new StringBuilder();
-        text.AppendLine(CultureInfo.InvariantCulture, $"Printed by `./bayou claims {r.Name}{(r.Mode == "full" ? " --full" : "")}`: {r.Data}; seeds {string.Join(", ", r.Seeds)}; {r.Seconds / 60:0.0} minutes on {r.Threads} threads of {r.Machine.Cpu}.");
+        text.AppendLine(CultureInfo.InvariantCulture,
+            $"Printed by `./bayou claims {r.Name}{(r.Mode == "full" ? " --full" : "")}`: {r.Data}; seeds {string.Join(", ", r.Seeds)}; {r.Seconds / 60:0.0} minutes on {r.Threads} threads of {r.Machine.Cpu}.");
         text.AppendLine();
         text.AppendLine("| effect | ours | baseline | difference (95 % interval) | paper | verdict |");
         text.AppendLine("|---|---|---|---|---|---|");

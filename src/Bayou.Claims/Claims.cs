@@ -23,5 +23,6 @@ public static class Claims
     /// <summary>Finds a claim.</summary>
     /// <exception cref="BayouException">No claim has that name.</exception>
     public static IClaim Find(string name) =>
-        All.FirstOrDefault(c => c.Name.Equals(name, StringComparison.OrdinalIgnoreCase)) ?? throw new BayouException($"no claim is named '{name}'; there are: {string.Join(", ", All.Select(c => c.Name))}");
+        All.FirstOrDefault(c => c.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+            ?? throw new BayouException($"no claim is named '{name}'; there are: {string.Join(", ", All.Select(c => c.Name))}");
 }

@@ -1,7 +1,8 @@
 namespace Bayou.Claims;
 
 /// <summary>
-/// What a paper claims, as an experiment that can be run here: a statement, a real baseline at equal cost, fixed seeds. The result may be that the effect does not show.
+/// What a paper claims, as an experiment that can be run here: a statement, a real baseline at equal cost, fixed seeds. The result may be that the effect does
+/// not show.
 /// </summary>
 public interface IClaim
 {

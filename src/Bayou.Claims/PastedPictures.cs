@@ -4,7 +4,8 @@ using Bayou.Train;
 namespace Bayou.Claims;
 
 /// <summary>
-/// Real pictures with an object that is known: Fashion-MNIST items pasted on CIFAR-10 pictures or on a plain ground. The class is the item's, the object mask its non-zero pixels.
+/// Real pictures with an object that is known: Fashion-MNIST items pasted on CIFAR-10 pictures or on a plain ground. The class is the item's, the object mask
+/// its non-zero pixels.
 /// </summary>
 internal sealed class PastedPictures
 {
@@ -21,7 +22,8 @@ internal sealed class PastedPictures
         noisy = new(() =>
         {
             var corruptor = new Corruptor(CorruptionSet.Small32);
-            var copies = Enumerable.Range(0, pictures.Count).Select(i => corruptor.Apply(pictures.Read(i), Corruption.GaussianNoise, 3, SeededDraws.For(0, i, Corruption.GaussianNoise, 3))).ToArray();
+            var copies = Enumerable.Range(0, pictures.Count)
+                .Select(i => corruptor.Apply(pictures.Read(i), Corruption.GaussianNoise, 3, SeededDraws.For(0, i, Corruption.GaussianNoise, 3))).ToArray();
             return new MemoryPictures("noisy", pictures.Classes, copies, Enumerable.Range(0, pictures.Count).Select(pictures.Label).ToArray());
         });
     }

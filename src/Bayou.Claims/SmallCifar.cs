@@ -8,8 +8,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// Small trainings on CIFAR-10 that claims have in common: a subset of the training part that depends on the seed, a fixed part of the official test part, a short recipe.
-/// The same (key, seed) is trained once in a run, and its weights stay in the run folder.
+/// Small trainings on CIFAR-10 that claims have in common: a subset of the training part that depends on the seed, a fixed part of the official test part, a
+/// short recipe. The same (key, seed) is trained once in a run, and its weights stay in the run folder.
 /// </summary>
 public sealed class SmallCifar
 {
@@ -44,7 +44,8 @@ public sealed class SmallCifar
     /// <param name="recipe">The recipe.</param>
     /// <param name="seed">Seed of data, initialisation and training.</param>
     /// <param name="loss">Makes the loss of a network that learns from more than the labels; null: the network's own or the recipe's.</param>
-    public double Accuracy(string key, Func<Layer> create, Recipe recipe, int seed, Func<Layer, ITrainingLoss>? loss = null) => context.Measure($"{key}/seed{seed}", () =>
+    public double Accuracy(string key, Func<Layer> create, Recipe recipe, int seed, Func<Layer, ITrainingLoss>? loss = null) =>
+        context.Measure($"{key}/seed{seed}", () =>
     {
         using var scope = NewDisposeScope();
         using var network = Train(key, create, recipe, seed, loss);
@@ -66,17 +67,19 @@ public sealed class SmallCifar
     public Evaluation Evaluate(Layer network) => Evaluator.Evaluate(network, Batches(Test), context.Cancel);
 
     /// <summary>Batches of pictures as they are.</summary>
-    public IBatchSource Batches(IImageDataset pictures, int batch = 250) => new LoaderSource(new ImageLoader(pictures, batch, new LoaderOptions { Preprocessing = Preprocessing }));
+    public IBatchSource Batches(IImageDataset pictures, int batch = 250) =>
+        new LoaderSource(new ImageLoader(pictures, batch, new LoaderOptions { Preprocessing = Preprocessing }));
 
     /// <summary>The loader of a training: shuffled, flipped, cropped.</summary>
-    public IBatchSource TrainBatches(int seed, int batch, Augmentation? augmentation = null) => new LoaderSource(new ImageLoader(TrainPart(seed), batch, new LoaderOptions
-    {
-        Shuffle = true,
-        Seed = seed,
-        DropLast = true,
-        Augmentation = augmentation ?? Augmentation.None with { Flip = 0.5 },
-        Preprocessing = Preprocessing,
-    }));
+    public IBatchSource TrainBatches(int seed, int batch, Augmentation? augmentation = null) =>
+        new LoaderSource(new ImageLoader(TrainPart(seed), batch, new LoaderOptions
+        {
+            Shuffle = true,
+            Seed = seed,
+            DropLast = true,
+            Augmentation = augmentation ?? Augmentation.None with { Flip = 0.5 },
+            Preprocessing = Preprocessing,
+        }));
 
     private string WeightsPath(string key, int seed) => Path.Combine(context.RunFolder, "weights", $"{key.Replace('/', '-')}-seed{seed}.safetensors");
 

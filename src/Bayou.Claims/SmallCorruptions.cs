@@ -62,7 +62,8 @@ public sealed class SmallCorruptions
         Parallel.For(0, clean.Count, i =>
         {
             var picture = clean.Read(i);
-            copies[i] = new Corruptor(Corruptor.SetFor(picture.Width, picture.Height)).Apply(picture, corruption, severity, SeededDraws.For(0, i, corruption, severity));
+            copies[i] = new Corruptor(Corruptor.SetFor(picture.Width, picture.Height))
+                .Apply(picture, corruption, severity, SeededDraws.For(0, i, corruption, severity));
         });
         return new MemoryPictures($"{corruption.Name()}-{severity}", clean.Classes, copies, Enumerable.Range(0, clean.Count).Select(clean.Label).ToArray());
     }

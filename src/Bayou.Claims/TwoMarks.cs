@@ -7,8 +7,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// A procedural task with a distance that is known: two 4x4 marks, each red or blue, 20 to 50 pixels apart on a dark 64x64 picture with noise; are they of one colour? What sees only one
-/// mark at a time cannot do better than guess.
+/// A procedural task with a distance that is known: two 4x4 marks, each red or blue, 20 to 50 pixels apart on a dark 64x64 picture with noise; are they of one
+/// colour? What sees only one mark at a time cannot do better than guess.
 /// </summary>
 public sealed class TwoMarks(int batches, int batch, int seed) : IBatchSource
 {
@@ -40,7 +40,8 @@ public sealed class TwoMarks(int batches, int batch, int seed) : IBatchSource
     }
 
     /// <summary>Test accuracy in percent of a network trained on this task; trained once a run.</summary>
-    public static double Accuracy(ClaimContext context, string key, Func<Layer> create, Recipe recipe, int steps, int seed) => context.Measure($"marks/{key}/seed{seed}", () =>
+    public static double Accuracy(ClaimContext context, string key, Func<Layer> create, Recipe recipe, int steps, int seed) =>
+        context.Measure($"marks/{key}/seed{seed}", () =>
     {
         using var scope = NewDisposeScope();
         using var network = Trained(context, key, create, recipe, steps, seed);
@@ -78,7 +79,8 @@ public sealed class TwoMarks(int batches, int batch, int seed) : IBatchSource
             Draw(n, labels[n] == 1 ? first : 1 - first, v, u);
         }
         return new Batch(
-            tensor(pixels, [batch, 3, Side, Side]).DetachFromDisposeScope(), tensor(labels).DetachFromDisposeScope(), [.. Enumerable.Range(number * batch, batch)], number);
+            tensor(pixels, [batch, 3, Side, Side]).DetachFromDisposeScope(), tensor(labels).DetachFromDisposeScope(),
+            [.. Enumerable.Range(number * batch, batch)], number);
 
         void Draw(int n, int colour, int top, int left)
         {

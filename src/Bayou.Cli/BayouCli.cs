@@ -36,7 +36,8 @@ public static class BayouCli
         }
         try
         {
-            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, stop.Token);
+            return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null },
+                stop.Token);
         }
         catch (OperationCanceledException)
         {
@@ -50,7 +51,8 @@ public static class BayouCli
         }
         catch (Exception e)
         {
-            Console.Error.WriteLine(parsed.GetValue(Common.Verbose) ? $"bayou: {e}" : $"bayou: unexpected {e.GetType().Name}: {e.Message.Split('\n')[0]} (--verbose shows where; please report it)");
+            Console.Error.WriteLine(parsed.GetValue(Common.Verbose)
+                ? $"bayou: {e}" : $"bayou: unexpected {e.GetType().Name}: {e.Message.Split('\n')[0]} (--verbose shows where; please report it)");
             return 1;
         }
         finally
@@ -94,7 +96,8 @@ public static class BayouCli
     private static IEnumerable<string> Path(System.CommandLine.Parsing.CommandResult command)
     {
         var names = new List<string>();
-        for (System.CommandLine.Parsing.SymbolResult? c = command; c is System.CommandLine.Parsing.CommandResult r; c = c.Parent) names.Insert(0, r.Command is RootCommand ? "bayou" : r.Command.Name);
+        for (System.CommandLine.Parsing.SymbolResult? c = command; c is System.CommandLine.Parsing.CommandResult r; c = c.Parent)
+            names.Insert(0, r.Command is RootCommand ? "bayou" : r.Command.Name);
         return names;
     }
 }

@@ -14,11 +14,14 @@ namespace Bayou.Cli;
 /// <summary>The options of `bayou profile` about energy.</summary>
 internal sealed class EnergyProfileOptions
 {
-    public Option<bool> Energy { get; } = new("--energy") { Description = "energy of a picture by published per-operation tables, measured Joules where the machine shows them, bit flips of weights and activations" };
+    public Option<bool> Energy { get; } =
+        new("--energy") { Description = "energy of a picture by published per-operation tables, measured Joules where the machine shows them, bit flips of weights and activations" };
 
-    public Option<string> Formats { get; } = new("--formats") { Description = "formats to compare, comma-separated", DefaultValueFactory = _ => "fp32,bf16,e4m3,int8" };
+    public Option<string> Formats { get; } =
+        new("--formats") { Description = "formats to compare, comma-separated", DefaultValueFactory = _ => "fp32,bf16,e4m3,int8" };
 
-    public Option<double?> Price { get; } = new("--price") { Description = "price of a kWh: also what the electricity of a million pictures costs, and pictures per total cost of ownership" };
+    public Option<double?> Price { get; } =
+        new("--price") { Description = "price of a kWh: also what the electricity of a million pictures costs, and pictures per total cost of ownership" };
 
     public Option<double> Watts { get; } = new("--watts") { Description = "power of a machine at full load", DefaultValueFactory = _ => 65 };
 
@@ -28,11 +31,14 @@ internal sealed class EnergyProfileOptions
 
     public Option<double> Years { get; } = new("--years") { Description = "life of a machine", DefaultValueFactory = _ => 4 };
 
-    public Option<double> Utilisation { get; } = new("--utilisation") { Description = "share of the time that a machine works, per cent", DefaultValueFactory = _ => 50 };
+    public Option<double> Utilisation { get; } =
+        new("--utilisation") { Description = "share of the time that a machine works, per cent", DefaultValueFactory = _ => 50 };
 
-    public Option<double> Pue { get; } = new("--pue") { Description = "power usage effectiveness of the site: what cooling and losses add", DefaultValueFactory = _ => 1.2 };
+    public Option<double> Pue { get; } =
+        new("--pue") { Description = "power usage effectiveness of the site: what cooling and losses add", DefaultValueFactory = _ => 1.2 };
 
-    public Option<string?> Data { get; } = new("--data") { Description = "folder, .zip or built-in data set: pictures whose activations are streamed for bit flips; default a random picture" };
+    public Option<string?> Data { get; } =
+        new("--data") { Description = "folder, .zip or built-in data set: pictures whose activations are streamed for bit flips; default a random picture" };
 
     public Option<string?> Plot { get; } = new("--plot") { Description = "file for a plot of the energy of every layer, .svg or .png" };
 
@@ -51,7 +57,8 @@ internal static class EnergyProfile
         var cost = Cost.Of(graph);
         var table = EnergyTable.Nm7;
         NodeEnergy Sum(Func<NodeCost, NodeEnergy> energy) => cost.Nodes.Aggregate(default(NodeEnergy), (sum, n) => sum + energy(n));
-        var totals = formats.Select(f => new FormatTotal(f.Name, cost.Ace(f), table.Of(f).Published, Sum(n => EnergyTable.Nm7.Of(n, f)), Sum(n => EnergyTable.Nm45.Of(n, f)))).ToList();
+        var totals = formats.Select(f =>
+            new FormatTotal(f.Name, cost.Ace(f), table.Of(f).Published, Sum(n => EnergyTable.Nm7.Of(n, f)), Sum(n => EnergyTable.Nm45.Of(n, f)))).ToList();
         if (cost.Nodes.Any(n => n.Quantized)) totals.Add(new("as it is", cost.AceAsIs(), false, Sum(EnergyTable.Nm7.AsIs), Sum(EnergyTable.Nm45.AsIs)));
         var idle = EnergyMeter.IdleWatts();
         var (reading, pictures, seconds) = Measure(graph, threads, parsed.GetValue(options.Watts));
@@ -63,13 +70,15 @@ internal static class EnergyProfile
         var flipShare = flipsPerProduct / ProductFlips.Random(FlipBits);
         var int8 = cost.Macs * table.Mac(NumberFormat.Int8, NumberFormat.Int8) / 1e3;
         var tco = parsed.GetValue(options.Price) is { } price
-            ? new TotalCost(parsed.GetValue(options.MachinePrice), parsed.GetValue(options.Machines), price, reading.Joules / seconds, pictures / seconds, parsed.GetValue(options.Years),
+            ? new TotalCost(parsed.GetValue(options.MachinePrice), parsed.GetValue(options.Machines), price, reading.Joules / seconds, pictures / seconds,
+                parsed.GetValue(options.Years),
                 parsed.GetValue(options.Utilisation) / 100, parsed.GetValue(options.Pue))
             : null;
         var plot = parsed.GetValue(options.Plot);
         if (plot is not null)
         {
-            var image = CostPlots.Layers([.. cost.Nodes.Where(n => n.Macs > 0).Select(n => (n.Node, (IReadOnlyList<double>)[.. formats.Select(f => table.Of(n, f).Total)]))], [.. formats.Select(f => f.Name)],
+            var image = CostPlots.Layers([.. cost.Nodes.Where(n => n.Macs > 0)
+                .Select(n => (n.Node, (IReadOnlyList<double>)[.. formats.Select(f => table.Of(n, f).Total)]))], [.. formats.Select(f => f.Name)],
                 $"nJ a picture, modelled: {table.Source}");
             if (plot.EndsWith(".png", StringComparison.OrdinalIgnoreCase)) File.WriteAllBytes(plot, image.ToPng());
             else File.WriteAllText(plot, image.ToSvg());
@@ -91,21 +100,31 @@ internal static class EnergyProfile
                     layers = flips,
                 },
                 totalCost = tco,
-                layers = cost.Nodes.Where(n => n.Macs > 0).Select(n => new { n.Node, n.Op, n.Macs, formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total }) }),
+                layers = cost.Nodes.Where(n => n.Macs > 0)
+                    .Select(n => new
+                    {
+                        n.Node,
+                        n.Op,
+                        n.Macs,
+                        formats = formats.Select(f => new { format = f.Name, ace = n.Ace(f, f), nanojoules = table.Of(n, f).Total })
+                    }),
                 plot,
             });
             return;
         }
         var layers = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn(new TableColumn("MACs").RightAligned());
         foreach (var f in formats) layers.AddColumn(new TableColumn($"{f} nJ").RightAligned());
-        foreach (var n in cost.Nodes.Where(n => n.Macs > 0)) layers.AddRow([Markup.Escape(n.Node), Budget.Si(n.Macs), .. formats.Select(f => Budget.Si(table.Of(n, f).Total))]);
+        foreach (var n in cost.Nodes.Where(n => n.Macs > 0))
+            layers.AddRow([Markup.Escape(n.Node), Budget.Si(n.Macs), .. formats.Select(f => Budget.Si(table.Of(n, f).Total))]);
         AnsiConsole.Write(layers);
         var summary = new Table().Border(TableBorder.Rounded).AddColumn(new TableColumn("format").NoWrap());
-        foreach (var column in (string[])["ACE", "products", "others", "on-chip", "DRAM", "7 nm uJ", "45 nm uJ"]) summary.AddColumn(new TableColumn(column).RightAligned().NoWrap());
+        foreach (var column in (string[])["ACE", "products", "others", "on-chip", "DRAM", "7 nm uJ", "45 nm uJ"])
+            summary.AddColumn(new TableColumn(column).RightAligned().NoWrap());
         foreach (var t in totals)
         {
             var e = t.Nanojoules7nm;
-            summary.AddRow(t.Format + (t.Published ? "" : " *"), Budget.Si(t.Ace), Micro(e.Products), Micro(e.Elementwise), Micro(e.OnChip), Micro(e.Dram), Micro(e.Total), Micro(t.Nanojoules45nm.Total));
+            summary.AddRow(t.Format + (t.Published ? "" : " *"), Budget.Si(t.Ace), Micro(e.Products), Micro(e.Elementwise), Micro(e.OnChip), Micro(e.Dram),
+                Micro(e.Total), Micro(t.Nanojoules45nm.Total));
         }
         AnsiConsole.Write(summary);
         AnsiConsole.MarkupLineInterpolated($"microjoules a picture, modelled, not measured: {EnergyTable.Nm7.Source}, {EnergyTable.Nm45.Source}; parts at 7 nm; activations once through 8 KB of SRAM, weights once from DRAM; * scaled from the nearest published format");
@@ -130,8 +149,10 @@ internal static class EnergyProfile
     {
         foreach (var positive in (Option<double>[])[options.Watts, options.Years, options.Pue])
             if (!(parsed.GetValue(positive) > 0)) throw new BayouException($"{positive.Name} {parsed.GetValue(positive)}: a positive number is needed");
-        if (parsed.GetValue(options.Utilisation) is not (> 0 and <= 100)) throw new BayouException($"--utilisation {parsed.GetValue(options.Utilisation)}: per cent, above 0 and up to 100");
-        if (parsed.GetValue(options.Machines) < 1 || parsed.GetValue(options.MachinePrice) < 0 || parsed.GetValue(options.Price) < 0) throw new BayouException("--machines must be at least 1, --machine-price and --price not negative");
+        if (parsed.GetValue(options.Utilisation) is not (> 0 and <= 100))
+            throw new BayouException($"--utilisation {parsed.GetValue(options.Utilisation)}: per cent, above 0 and up to 100");
+        if (parsed.GetValue(options.Machines) < 1 || parsed.GetValue(options.MachinePrice) < 0 || parsed.GetValue(options.Price) < 0)
+            throw new BayouException("--machines must be at least 1, --machine-price and --price not negative");
     }
 
     private static string Micro(double nanojoules) => $"{nanojoules / 1000:0.###}";
@@ -166,7 +187,8 @@ internal static class EnergyProfile
             return ProductFlips.Of(graph, randn(graph.Inputs[0].ShapeAt(1)), FlipBits);
         }
         var part = DataSplits.Open(data, new SplitOptions()).Parts.Select(p => p.Data).Last(d => d.Count > 0);
-        var loader = new ImageLoader(new Subset(part, Enumerable.Range(0, Math.Min(FlipPictures, part.Count))), FlipPictures, new LoaderOptions { Preprocessing = source.Preprocessing });
+        var loader = new ImageLoader(new Subset(part, Enumerable.Range(0, Math.Min(FlipPictures, part.Count))), FlipPictures,
+            new LoaderOptions { Preprocessing = source.Preprocessing });
         using var batch = new LoaderSource(loader).Epoch(0, 0, default).First();
         return ProductFlips.Of(graph, batch.Images, FlipBits);
     }

@@ -18,11 +18,14 @@ internal sealed record ModelSource(string Name, Layer Network, Preprocessing Pre
         if (Points.PointModels.Has(entry.Name) || Points.PointSetup.IsModel(name))
             throw new BayouException($"'{name}' takes points, this command pictures; train, eval, predict, profile and export understand both");
         var metadata = weights is null ? new Dictionary<string, string>() : Metadata(weights);
-        if (metadata.TryGetValue("bayou.model", out var trained) && trained != entry.Name) throw new BayouException($"'{weights}' holds the weights of {trained}, not of {entry.Name}");
+        if (metadata.TryGetValue("bayou.model", out var trained) && trained != entry.Name)
+            throw new BayouException($"'{weights}' holds the weights of {trained}, not of {entry.Name}");
         var labels = metadata.TryGetValue("bayou.labels", out var l) ? JsonSerializer.Deserialize<string[]>(l) ?? [] : [];
         var stored = metadata.TryGetValue("bayou.preprocessing", out var p) ? Preprocessing.FromJson(p) : null;
-        var preprocessing = size is null && channels is null && stored is not null ? stored : Catalog.PreprocessingOf(entry, size ?? stored?.Size ?? entry.InputSize, channels ?? stored?.Channels ?? 3);
-        var options = new ModelOptions(classes ?? (labels.Length > 0 ? labels.Length : 1000), preprocessing.Channels, LayerScale: metadata.ContainsKey("bayou.model") ? 1 : null, InputSize: preprocessing.Size);
+        var preprocessing = size is null && channels is null && stored is not null
+            ? stored : Catalog.PreprocessingOf(entry, size ?? stored?.Size ?? entry.InputSize, channels ?? stored?.Channels ?? 3);
+        var options = new ModelOptions(classes ?? (labels.Length > 0 ? labels.Length : 1000), preprocessing.Channels,
+            LayerScale: metadata.ContainsKey("bayou.model") ? 1 : null, InputSize: preprocessing.Size);
         var network = entry.Create(options);
         if (weights is not null) network.Load(weights);
         network.eval();

@@ -38,8 +38,8 @@ public readonly unsafe struct AdamWPart(float* parameter, float* gradient, float
 }
 
 /// <summary>
-/// AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) over flat memory: one pass updates both moments, the parameter and its running average. All parameters of a step go together, cut into
-/// pieces that the threads share: most are too small for a thread of their own.
+/// AdamW (Loshchilov and Hutter, ICLR 2019, algorithm 2) over flat memory: one pass updates both moments, the parameter and its running average. All parameters
+/// of a step go together, cut into pieces that the threads share: most are too small for a thread of their own.
 /// </summary>
 public static unsafe class AdamWKernel
 {
@@ -123,8 +123,10 @@ public static unsafe class AdamWKernel
     private static long Run<T>(float* p, float* g, float* m, float* v, float* average, long start, long n, in AdamWStep step) where T : struct, IFloatLanes<T>
     {
         // 1 - beta is taken before rounding to float: (float)0.999 is off by 1e-5 of 0.001.
-        T beta1 = T.Create((float)step.Beta1), rest1 = T.Create((float)(1 - step.Beta1)), beta2 = T.Create((float)step.Beta2), rest2 = T.Create((float)(1 - step.Beta2));
-        T eps = T.Create((float)step.Eps), keep = T.Create((float)step.Keep), size = T.Create((float)-step.StepSize), correction = T.Create((float)(1 / step.Correction2));
+        T beta1 = T.Create((float)step.Beta1), rest1 = T.Create((float)(1 - step.Beta1)), beta2 = T.Create((float)step.Beta2),
+            rest2 = T.Create((float)(1 - step.Beta2));
+        T eps = T.Create((float)step.Eps), keep = T.Create((float)step.Keep), size = T.Create((float)-step.StepSize),
+            correction = T.Create((float)(1 / step.Correction2));
         T scale = T.Create((float)step.GradScale), decay = T.Create((float)step.EmaDecay), restDecay = T.Create((float)(1 - step.EmaDecay));
         var i = start;
         for (; i + T.Count <= n; i += T.Count)

@@ -4,8 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Enlarging by linear interpolation with the end points kept (scipy's zoom of order 1): output i of n reads position i (m - 1) / (n - 1) of m. A position that rounding
-/// puts beyond the last value reads 0, as there.
+/// Enlarging by linear interpolation with the end points kept (scipy's zoom of order 1): output i of n reads position i (m - 1) / (n - 1) of m. A position that
+/// rounding puts beyond the last value reads 0, as there.
 /// </summary>
 public static unsafe class BilinearZoom
 {
@@ -23,7 +23,8 @@ public static unsafe class BilinearZoom
     /// <param name="rows">Rows wanted.</param>
     /// <param name="columns">Columns wanted.</param>
     /// <exception cref="ArgumentException">Sizes that do not fit together.</exception>
-    public static void Window(ReadOnlySpan<double> source, int height, int width, double factor, int top, int left, Span<double> destination, int rows, int columns)
+    public static void Window(ReadOnlySpan<double> source, int height, int width, double factor, int top, int left, Span<double> destination, int rows,
+        int columns)
     {
         Check(source.Length, destination.Length, 1, height, width, factor, top, left, rows, columns);
         var along = new Axis(width, Length(width, factor), left, columns);
@@ -56,7 +57,8 @@ public static unsafe class BilinearZoom
     /// <param name="columns">Columns wanted.</param>
     /// <exception cref="ArgumentException">Sizes that do not fit together.</exception>
     public static void AddWindow4(
-        ReadOnlySpan<double> source, int sourceWidth, int height, int width, double factor, int top, int left, Span<float> sums, int sumWidth, int rows, int columns)
+        ReadOnlySpan<double> source, int sourceWidth, int height, int width, double factor, int top, int left, Span<float> sums, int sumWidth, int rows,
+        int columns)
     {
         var reach = ((long)(height - 1) * sourceWidth + width) * 4;
         if (sourceWidth < width || source.Length < reach || sumWidth < columns || sums.Length < (long)rows * sumWidth * 4)
@@ -96,7 +98,8 @@ public static unsafe class BilinearZoom
 
     private static void Check(int source, int destination, int channels, int height, int width, double factor, int top, int left, int rows, int columns)
     {
-        if (height < 1 || width < 1 || source < (long)height * width * channels || !(factor > 0) || rows < 0 || columns < 0 || destination < (long)rows * columns * channels)
+        if (height < 1 || width < 1 || source < (long)height * width * channels || !(factor > 0) || rows < 0 || columns < 0
+            || destination < (long)rows * columns * channels)
             throw new ArgumentException($"{source} values of {height}x{width}x{channels}, zoomed by {factor}, do not fill {destination} of {rows}x{columns}.");
         if (top < 0 || left < 0 || top > Length(height, factor) - rows)
             throw new ArgumentException($"A window at ({left}, {top}) leaves the picture zoomed by {factor}.");

@@ -1,19 +1,26 @@
 namespace Bayou.Kernels;
 
 /// <summary>
-/// output[y, x] (+)= sum over a, b of kernel[a, b] input[y + a - offsetY, x + b - offsetX], every element a register of channels; what lies outside the input counts as zero.
+/// output[y, x] (+)= sum over a, b of kernel[a, b] input[y + a - offsetY, x + b - offsetX], every element a register of channels; what lies outside the input
+/// counts as zero.
 /// <para>
-/// Everything a depthwise convolution needs is such a sum: forward and input gradient with the weights as kernel, the weight gradient with the output's gradient as kernel
-/// and the taps as output, strides by views of every s-th element. Rows outside the picture are never touched, columns only where a tile of up to eight reaches over the edge.
+/// Everything a depthwise convolution needs is such a sum: forward and input gradient with the weights as kernel, the weight gradient with the output's
+/// gradient as kernel and the taps as output, strides by views of every s-th element. Rows outside the picture are never touched, columns only where a tile of
+/// up to eight reaches over the edge.
 /// </para>
 /// </summary>
-internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums)
+internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate,
+    int lanes, float* sums)
     where T : struct, IFloatLanes<T>
 {
-    /// <summary>Rows of a tile: a tall tile reads less, but the rows where only a part of it meets the kernel are slower. Sixteen registers do not hold a tall one.</summary>
+    /// <summary>
+    /// Rows of a tile: a tall tile reads less, but the rows where only a part of it meets the kernel are slower. Sixteen registers do not hold a tall one.
+    /// </summary>
     public static int TileRows(int kernelRows) => kernelRows >= DepthwiseTuning.TallKernel && T.Count == 16 ? 4 : 2;
 
-    /// <summary>Runs rows [from, to) of the output; `from` is a multiple of <see cref="TileRows"/>, else sums are rounded in another order than in one run.</summary>
+    /// <summary>
+    /// Runs rows [from, to) of the output; `from` is a multiple of <see cref="TileRows"/>, else sums are rounded in another order than in one run.
+    /// </summary>
     public void Run(int from, int to)
     {
         var tall = TileRows(kernel.Height) == 4;
@@ -35,7 +42,8 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
                 var tiles = 1;
                 if (x + columns <= output.Width)
                 {
-                    for (int next; (next = x + tiles * columns) + columns <= output.Width && Columns(output.Width - next, false) == columns && Meet(next, columns) == (left, width);) tiles++;
+                    for (int next; (next = x + tiles * columns) + columns <= output.Width && Columns(output.Width - next, false) == columns
+                        && Meet(next, columns) == (left, width);) tiles++;
                 }
                 Flat(y, x, rows, columns, tiles, left, width);
                 x += tiles * columns;
@@ -52,7 +60,8 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
         return (left, Math.Max(0, Math.Min(kernel.Width, input.Width + offsetX - x) - left));
     }
 
-    // The width that leaves least over. A kernel wider than the map meets it from every column, but each tile also sees as many columns of padding as it is wide: narrow tiles then.
+    // The width that leaves least over. A kernel wider than the map meets it from every column, but each tile also sees as many columns of padding as it is
+    // wide: narrow tiles then.
     private int Columns(int left, bool tall)
     {
         if (tall && kernel.Width >= input.Width) return 4;

@@ -5,9 +5,10 @@ namespace Bayou.Kernels;
 /// <summary>
 /// Depthwise convolution and its gradients for any kernel, padding and stride, over planar or channels-last pictures as they lie in memory.
 /// <para>
-/// Work is cut into (one register of channels, some pictures, some rows). Those channels are packed into a plane [y][x][lane]: a copy from channels-last memory, squares turned
-/// around in registers from planar memory. Then every multiply-add is a register of channels times a register of weights, exact at the picture's edges, in
-/// <see cref="DepthwiseCorrelation{T}"/>. A thread needs its weights and at most two such planes. Results do not depend on the number of threads.
+/// Work is cut into (one register of channels, some pictures, some rows). Those channels are packed into a plane [y][x][lane]: a copy from channels-last
+/// memory, squares turned around in registers from planar memory. Then every multiply-add is a register of channels times a register of weights, exact at the
+/// picture's edges, in <see cref="DepthwiseCorrelation{T}"/>. A thread needs its weights and at most two such planes. Results do not depend on the number of
+/// threads.
 /// </para>
 /// </summary>
 public static unsafe class DepthwiseKernel
@@ -22,7 +23,8 @@ public static unsafe class DepthwiseKernel
     /// <param name="y">[N, C, OutH, OutW], written.</param>
     /// <param name="s">Sizes.</param>
     /// <param name="relu">Whether negative outputs become zero.</param>
-    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s, bool relu = false) => Forward(x, [Taps(w, s)], bias, y, s, relu);
+    public static void Forward(DepthwisePlanes x, float* w, float* bias, DepthwisePlanes y, DepthwiseShape s, bool relu = false) =>
+        Forward(x, [Taps(w, s)], bias, y, s, relu);
 
     /// <summary>y = sum of x * w over several kernels, + bias.</summary>
     /// <param name="x">[N, C, H, W].</param>

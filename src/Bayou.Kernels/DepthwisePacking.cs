@@ -4,8 +4,8 @@ namespace Bayou.Kernels;
 internal static unsafe class DepthwisePacking
 {
     /// <summary>
-    /// A packed plane. With stride s in a direction, every s-th row (column) of the picture forms a view of its own; the columns of a view lie side by side with
-    /// <see cref="DepthwiseTuning.Margin"/> zero columns on either side, so that a view reads like a plane of stride 1.
+    /// A packed plane. With stride s in a direction, every s-th row (column) of the picture forms a view of its own; the columns of a view lie side by side
+    /// with <see cref="DepthwiseTuning.Margin"/> zero columns on either side, so that a view reads like a plane of stride 1.
     /// </summary>
     public readonly struct Plane(int height, int width, int strideH, int strideW, int lanes)
     {
@@ -20,7 +20,8 @@ internal static unsafe class DepthwisePacking
         public int Length => checked(height * Row);
 
         /// <summary>Where a pixel lies.</summary>
-        public int At(int y, int x) => y * Row + (strideW == 1 ? DepthwiseTuning.Margin + x : x % strideW * segment + DepthwiseTuning.Margin + x / strideW) * lanes;
+        public int At(int y, int x) =>
+            y * Row + (strideW == 1 ? DepthwiseTuning.Margin + x : x % strideW * segment + DepthwiseTuning.Margin + x / strideW) * lanes;
 
         /// <summary>Rows phaseY, phaseY + stride, ... and columns likewise.</summary>
         public LaneGrid View(float* plane, int phaseY, int phaseX) => new(
@@ -45,13 +46,16 @@ internal static unsafe class DepthwisePacking
     }
 
     /// <summary>
-    /// Packs rows [from, to) of <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything. A turned plane has the picture's columns as rows.
+    /// Packs rows [from, to) of <paramref name="lanes"/> channels of a picture. Lanes beyond them hold anything. A turned plane has the picture's columns as
+    /// rows.
     /// </summary>
-    public static void Pack<T>(float* source, DepthwisePlanes memory, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned, float* block)
+    public static void Pack<T>(float* source, DepthwisePlanes memory, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned,
+        float* block)
         where T : struct, IFloatLanes<T>
     {
         source += from * memory.Row;
-        if (memory.IsPlanar(width) && !turned && layout.IsWhole && lanes == T.Count && width >= T.Count - DepthwiseTuning.Margin && (to - from) * width >= T.Count)
+        if (memory.IsPlanar(width) && !turned && layout.IsWhole && lanes == T.Count && width >= T.Count - DepthwiseTuning.Margin
+            && (to - from) * width >= T.Count)
         {
             PackRows<T>(source, (nint)memory.Channel, to - from, width, plane + layout.At(from, 0), layout.Row, block);
             return;
@@ -106,7 +110,8 @@ internal static unsafe class DepthwisePacking
     }
 
     // T.Count pixels of all channels at a time are turned around in a block, then put where they belong.
-    private static void PackPlanar<T>(float* source, long channel, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned, float* block) where T : struct, IFloatLanes<T>
+    private static void PackPlanar<T>(float* source, long channel, int from, int to, int width, int lanes, float* plane, Plane layout, bool turned,
+        float* block) where T : struct, IFloatLanes<T>
     {
         var pixels = (to - from) * width;
         var end = source + (lanes - 1) * channel + pixels;
@@ -125,7 +130,9 @@ internal static unsafe class DepthwisePacking
         }
     }
 
-    /// <summary>[lane][pixel] with any step between lanes -> [pixel][lane] without gaps, for any number of pixels. The target has room for whole squares.</summary>
+    /// <summary>
+    /// [lane][pixel] with any step between lanes -> [pixel][lane] without gaps, for any number of pixels. The target has room for whole squares.
+    /// </summary>
     public static void ToLanes<T>(float* source, long channel, int pixels, int lanes, float* target, float* end) where T : struct, IFloatLanes<T>
     {
         for (var i = 0; i < pixels; i += T.Count, target += T.Count * T.Count) Turn<T>(source + i, channel, Math.Min(T.Count, pixels - i), lanes, target, end);

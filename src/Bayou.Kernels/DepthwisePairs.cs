@@ -36,7 +36,8 @@ internal static unsafe partial class DepthwiseTiles
 {
     /// <summary>Two rows of 8 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair8<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
+    public static void Pair8<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers)
+        where T : struct, IFloatLanes<T>
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;
@@ -156,7 +157,8 @@ internal static unsafe partial class DepthwiseTiles
 
     /// <summary>Two rows of 6 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair6<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
+    public static void Pair6<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers)
+        where T : struct, IFloatLanes<T>
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;
@@ -258,7 +260,8 @@ internal static unsafe partial class DepthwiseTiles
 
     /// <summary>Two rows of 4 sums: `uppers` input rows that only the upper row meets, then `boths`, then `lowers`; some such tiles side by side.</summary>
     [MethodImpl(Hot)]
-    public static void Pair4<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers) where T : struct, IFloatLanes<T>
+    public static void Pair4<T>(in PairWork<T> work, float* inputs, float* kernels, int columns, int uppers, int boths, int lowers)
+        where T : struct, IFloatLanes<T>
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;

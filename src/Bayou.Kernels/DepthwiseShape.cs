@@ -1,6 +1,8 @@
 namespace Bayou.Kernels;
 
-/// <summary>Sizes of a depthwise convolution with zero padding and dilation 1. Unless said otherwise: stride 1, padding of half the kernel ("same" for odd kernels).</summary>
+/// <summary>
+/// Sizes of a depthwise convolution with zero padding and dilation 1. Unless said otherwise: stride 1, padding of half the kernel ("same" for odd kernels).
+/// </summary>
 /// <param name="N">Pictures.</param>
 /// <param name="C">Channels.</param>
 /// <param name="H">Rows of the input.</param>
@@ -27,7 +29,9 @@ public readonly record struct DepthwiseShape(int N, int C, int H, int W, int KH,
     /// <summary>Columns of the output.</summary>
     public int OutW => (W + 2 * PadW - KW) / StrideW + 1;
 
-    /// <summary>Multiply-adds of the whole convolution that touch the picture: those with a zero of the padding are not counted. The gradients have as many.</summary>
+    /// <summary>
+    /// Multiply-adds of the whole convolution that touch the picture: those with a zero of the padding are not counted. The gradients have as many.
+    /// </summary>
     public long UsefulMacs => (long)N * C * Inside(H, OutH, KH, StrideH, PadH) * Inside(W, OutW, KW, StrideW, PadW);
 
     internal int Taps => KH * KW;
@@ -54,10 +58,12 @@ public readonly record struct DepthwiseShape(int N, int C, int H, int W, int KH,
 public readonly unsafe record struct DepthwisePlanes(nint Data, long Image, long Channel, long Row, long Pixel)
 {
     /// <summary>[N, C, H, W] without gaps.</summary>
-    public static DepthwisePlanes Planar(float* data, int channels, int height, int width) => new((nint)data, (long)channels * height * width, (long)height * width, width, 1);
+    public static DepthwisePlanes Planar(float* data, int channels, int height, int width) =>
+        new((nint)data, (long)channels * height * width, (long)height * width, width, 1);
 
     /// <summary>[N, H, W, C] without gaps.</summary>
-    public static DepthwisePlanes ChannelsLast(float* data, int channels, int height, int width) => new((nint)data, (long)channels * height * width, 1, (long)width * channels, channels);
+    public static DepthwisePlanes ChannelsLast(float* data, int channels, int height, int width) =>
+        new((nint)data, (long)channels * height * width, 1, (long)width * channels, channels);
 
     internal float* At(int image, int channel) => (float*)Data + image * Image + channel * Channel;
 

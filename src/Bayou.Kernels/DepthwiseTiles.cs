@@ -14,8 +14,8 @@ internal readonly unsafe struct LaneGrid(float* data, nint row, nint pixel, int 
 }
 
 /// <summary>
-/// The inner loops: sums of a tile of outputs stay in registers while input rows pass by. Each register loaded from the input serves all rows of the tile, each register of
-/// weights all its columns. Row r of the tile meets the kernel row r above that of row 0.
+/// The inner loops: sums of a tile of outputs stay in registers while input rows pass by. Each register loaded from the input serves all rows of the tile, each
+/// register of weights all its columns. Row r of the tile meets the kernel row r above that of row 0.
 /// </summary>
 internal static unsafe partial class DepthwiseTiles
 {
@@ -23,7 +23,8 @@ internal static unsafe partial class DepthwiseTiles
 
     /// <summary>Adds what `rows` input rows, which all rows of the tile meet, give to 4 x 6 sums.</summary>
     [MethodImpl(Hot)]
-    public static void Tile4x6<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums) where T : struct, IFloatLanes<T>
+    public static void Tile4x6<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums)
+        where T : struct, IFloatLanes<T>
     {
         T a0 = T.Load(sums + 0 * T.Count), a1 = T.Load(sums + 1 * T.Count), a2 = T.Load(sums + 2 * T.Count), a3 = T.Load(sums + 3 * T.Count),
             a4 = T.Load(sums + 4 * T.Count), a5 = T.Load(sums + 5 * T.Count);
@@ -100,7 +101,8 @@ internal static unsafe partial class DepthwiseTiles
 
     /// <summary>Adds what `rows` input rows, which all rows of the tile meet, give to 4 x 4 sums.</summary>
     [MethodImpl(Hot)]
-    public static void Tile4x4<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums) where T : struct, IFloatLanes<T>
+    public static void Tile4x4<T>(float* input, nint inputRow, float* kernel, nint kernelRow, nint kernelPixel, int rows, int columns, float* sums)
+        where T : struct, IFloatLanes<T>
     {
         T a0 = T.Load(sums + 0 * T.Count), a1 = T.Load(sums + 1 * T.Count), a2 = T.Load(sums + 2 * T.Count), a3 = T.Load(sums + 3 * T.Count);
         T b0 = T.Load(sums + 4 * T.Count), b1 = T.Load(sums + 5 * T.Count), b2 = T.Load(sums + 6 * T.Count), b3 = T.Load(sums + 7 * T.Count);

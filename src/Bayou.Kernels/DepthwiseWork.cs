@@ -76,7 +76,8 @@ internal sealed unsafe partial class DepthwiseWork
 
     private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        using var scratch = new Scratch(Weights<T>(), Length<T>(false, s.H, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count, Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
+        using var scratch = new Scratch(Weights<T>(), Length<T>(false, s.H, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
+            Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
         PackWeights<T>(u, scratch[0]);
         foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW));
         var direct = Y.Channel == 1;
@@ -98,7 +99,8 @@ internal sealed unsafe partial class DepthwiseWork
                 foreach (var turned in orientations)
                 {
                     var (first, last) = turned ? (0, s.H) : (packed, need);
-                    DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, first, last, s.W, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
+                    DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, first, last, s.W, u.Lanes, scratch.Plane(turned),
+                        Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
                 }
                 packed = need;
                 Sum<T>(scratch, output, start, u.Lanes, top, bottom);
@@ -152,7 +154,8 @@ internal sealed unsafe partial class DepthwiseWork
         var direct = Dx is not { } d || d.Channel == 1;
         // The second plane holds the input gradient on its way to planar memory, then the input.
         var second = Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count);
-        using var scratch = new Scratch(Weights<T>() + (Dw is null ? 0 : Squares<T>(part.Taps)), Length<T>(false, s.OutH, s.OutW, 1, 1), second, Length<T>(true, s.OutH, s.OutW, 1, 1));
+        using var scratch = new Scratch(Weights<T>() + (Dw is null ? 0 : Squares<T>(part.Taps)), Length<T>(false, s.OutH, s.OutW, 1, 1), second,
+            Length<T>(true, s.OutH, s.OutW, 1, 1));
         float* plane = scratch[2], taps = scratch[0] + Weights<T>();
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
         foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1));
@@ -170,7 +173,8 @@ internal sealed unsafe partial class DepthwiseWork
                 continue;
             }
             foreach (var turned in orientations)
-                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, 0, s.OutH, s.OutW, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1), turned, scratch.Block);
+                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, 0, s.OutH, s.OutW, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1),
+                    turned, scratch.Block);
             if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct, false);
             if (Db is not null && u.Part == 0) sum += Total<T>(gradient, layout.Length);
             if (Dw is null) continue;
@@ -183,7 +187,8 @@ internal sealed unsafe partial class DepthwiseWork
                 LaneGrid input = part.Turned ? inputLayout.View(plane, x, y) : inputLayout.View(plane, y, x), kernel = layout.View(gradient, 0, 0);
                 var output = KernelView<T>(taps, part, ty, tx);
                 if (part.Turned) kernel = kernel.Turned;     // it was packed turned; as a kernel it is turned once more
-                Correlate(part.Turned, input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums, from, Math.Min(to, ty.Count));
+                Correlate(part.Turned, input, kernel, output, ty.Offset, tx.Offset, T.Create(0), n > u.FirstPicture, T.Count, scratch.Sums, from,
+                    Math.Min(to, ty.Count));
             }
         }
         var target = Parts is null ? null : Parts + (long)u.Chunk * s.C * (s.Taps + 1);
@@ -205,7 +210,8 @@ internal sealed unsafe partial class DepthwiseWork
             if (strips)
             {
                 var need = Math.Clamp(bottom + above, packed, s.OutH);
-                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, packed, need, s.OutW, u.Lanes, scratch.Plane(false), Layout<T>(false, s.OutH, s.OutW, 1, 1), false, scratch.Block);
+                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, packed, need, s.OutW, u.Lanes, scratch.Plane(false), Layout<T>(false, s.OutH, s.OutW, 1, 1),
+                    false, scratch.Block);
                 packed = need;
             }
             InputRows<T>(scratch, target, u, top, bottom);
@@ -225,12 +231,14 @@ internal sealed unsafe partial class DepthwiseWork
                 if (y >= s.H || x >= s.W) continue;
                 Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
                 var forward = KernelView<T>(weights, part, ty, tx);
-                var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count, tx.Count);
+                var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count,
+                    tx.Count);
                 var output = new LaneGrid(
                     target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
                     (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
                 var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
-                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, from, Math.Min(to, output.Height));
+                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, from,
+                    Math.Min(to, output.Height));
             }
             weights += Squares<T>(part.Taps);
         }
@@ -268,7 +276,8 @@ internal sealed unsafe partial class DepthwiseWork
 
     // The input comes as it was packed; kernel and output are turned here where it was.
     private static void Correlate<T>(
-        bool turned, LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from, int to) where T : struct, IFloatLanes<T>
+        bool turned, LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from,
+        int to) where T : struct, IFloatLanes<T>
     {
         if (turned) new DepthwiseCorrelation<T>(input, kernel.Turned, output.Turned, offsetX, offsetY, start, accumulate, lanes, sums).Run(0, output.Width);
         else new DepthwiseCorrelation<T>(input, kernel, output, offsetY, offsetX, start, accumulate, lanes, sums).Run(from, to);

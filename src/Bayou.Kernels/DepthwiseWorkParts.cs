@@ -31,7 +31,9 @@ internal sealed unsafe partial class DepthwiseWork
         public int Pad => pad - First;
     }
 
-    /// <summary>Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.</summary>
+    /// <summary>
+    /// Of those, the taps First, First + stride, ... that meet rows phase, phase + stride, ...; the first of them meets row -Offset of those at output 0.
+    /// </summary>
     private readonly struct Taps
     {
         public Taps(int phase, Reach reach, int stride)

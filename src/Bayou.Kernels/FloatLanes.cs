@@ -97,7 +97,8 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
 
     public static void StorePart(float* p, Lanes512 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
 
-    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square16(source, sourceStep, target, targetStep);
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) =>
+        FloatTranspose.Square16(source, sourceStep, target, targetStep);
 
     public static Lanes512 operator +(Lanes512 a, Lanes512 b) => new(a.v + b.v);
 
@@ -122,13 +123,15 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
 
     public static Lanes512 Round(Lanes512 a) => new(Vector512.Round(a.v));
 
-    public static Lanes512 WhereNegative(Lanes512 x, Lanes512 a, Lanes512 b) => new(Vector512.ConditionalSelect(Vector512.LessThan(x.v, Vector512<float>.Zero), a.v, b.v));
+    public static Lanes512 WhereNegative(Lanes512 x, Lanes512 a, Lanes512 b) =>
+        new(Vector512.ConditionalSelect(Vector512.LessThan(x.v, Vector512<float>.Zero), a.v, b.v));
 
     public static Lanes512 Min(Lanes512 a, Lanes512 b) => new(Vector512.Min(a.v, b.v));
 
     public static Lanes512 CopySign(Lanes512 a, Lanes512 b) => new(Vector512.CopySign(a.v, b.v));
 
-    public static Lanes512 IfLess(Lanes512 a, Lanes512 b, Lanes512 then, Lanes512 otherwise) => new(Vector512.ConditionalSelect(Vector512.LessThan(a.v, b.v), then.v, otherwise.v));
+    public static Lanes512 IfLess(Lanes512 a, Lanes512 b, Lanes512 then, Lanes512 otherwise) =>
+        new(Vector512.ConditionalSelect(Vector512.LessThan(a.v, b.v), then.v, otherwise.v));
 
     public static Lanes512 IfNumber(Lanes512 a, Lanes512 then) => new(Vector512.ConditionalSelect(Vector512.Equals(a.v, a.v), then.v, a.v));
 
@@ -156,7 +159,8 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
 
     public static void StorePart(float* p, Lanes256 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
 
-    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square8(source, sourceStep, target, targetStep);
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) =>
+        FloatTranspose.Square8(source, sourceStep, target, targetStep);
 
     public static Lanes256 operator +(Lanes256 a, Lanes256 b) => new(a.v + b.v);
 
@@ -181,13 +185,15 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
 
     public static Lanes256 Round(Lanes256 a) => new(Vector256.Round(a.v));
 
-    public static Lanes256 WhereNegative(Lanes256 x, Lanes256 a, Lanes256 b) => new(Vector256.ConditionalSelect(Vector256.LessThan(x.v, Vector256<float>.Zero), a.v, b.v));
+    public static Lanes256 WhereNegative(Lanes256 x, Lanes256 a, Lanes256 b) =>
+        new(Vector256.ConditionalSelect(Vector256.LessThan(x.v, Vector256<float>.Zero), a.v, b.v));
 
     public static Lanes256 Min(Lanes256 a, Lanes256 b) => new(Vector256.Min(a.v, b.v));
 
     public static Lanes256 CopySign(Lanes256 a, Lanes256 b) => new(Vector256.CopySign(a.v, b.v));
 
-    public static Lanes256 IfLess(Lanes256 a, Lanes256 b, Lanes256 then, Lanes256 otherwise) => new(Vector256.ConditionalSelect(Vector256.LessThan(a.v, b.v), then.v, otherwise.v));
+    public static Lanes256 IfLess(Lanes256 a, Lanes256 b, Lanes256 then, Lanes256 otherwise) =>
+        new(Vector256.ConditionalSelect(Vector256.LessThan(a.v, b.v), then.v, otherwise.v));
 
     public static Lanes256 IfNumber(Lanes256 a, Lanes256 then) => new(Vector256.ConditionalSelect(Vector256.Equals(a.v, a.v), then.v, a.v));
 
@@ -215,7 +221,8 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
 
     public static void StorePart(float* p, Lanes128 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
 
-    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) => FloatTranspose.Square4(source, sourceStep, target, targetStep);
+    public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) =>
+        FloatTranspose.Square4(source, sourceStep, target, targetStep);
 
     public static Lanes128 operator +(Lanes128 a, Lanes128 b) => new(a.v + b.v);
 
@@ -240,13 +247,15 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
 
     public static Lanes128 Round(Lanes128 a) => new(Vector128.Round(a.v));
 
-    public static Lanes128 WhereNegative(Lanes128 x, Lanes128 a, Lanes128 b) => new(Vector128.ConditionalSelect(Vector128.LessThan(x.v, Vector128<float>.Zero), a.v, b.v));
+    public static Lanes128 WhereNegative(Lanes128 x, Lanes128 a, Lanes128 b) =>
+        new(Vector128.ConditionalSelect(Vector128.LessThan(x.v, Vector128<float>.Zero), a.v, b.v));
 
     public static Lanes128 Min(Lanes128 a, Lanes128 b) => new(Vector128.Min(a.v, b.v));
 
     public static Lanes128 CopySign(Lanes128 a, Lanes128 b) => new(Vector128.CopySign(a.v, b.v));
 
-    public static Lanes128 IfLess(Lanes128 a, Lanes128 b, Lanes128 then, Lanes128 otherwise) => new(Vector128.ConditionalSelect(Vector128.LessThan(a.v, b.v), then.v, otherwise.v));
+    public static Lanes128 IfLess(Lanes128 a, Lanes128 b, Lanes128 then, Lanes128 otherwise) =>
+        new(Vector128.ConditionalSelect(Vector128.LessThan(a.v, b.v), then.v, otherwise.v));
 
     public static Lanes128 IfNumber(Lanes128 a, Lanes128 then) => new(Vector128.ConditionalSelect(Vector128.Equals(a.v, a.v), then.v, a.v));
 

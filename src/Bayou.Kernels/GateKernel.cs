@@ -4,7 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Small recurrent gates on the means of maps: the arithmetic is a few thousand multiply-adds, which as separate library calls costs more than the blocks that such a gate saves.
+/// Small recurrent gates on the means of maps: the arithmetic is a few thousand multiply-adds, which as separate library calls costs more than the blocks that
+/// such a gate saves.
 /// </summary>
 public static class GateKernel
 {
@@ -46,7 +47,8 @@ public static class GateKernel
     /// <param name="y">[outputs].</param>
     public static void Affine(ReadOnlySpan<float> weight, ReadOnlySpan<float> bias, ReadOnlySpan<float> x, Span<float> y)
     {
-        if (weight.Length != x.Length * y.Length || bias.Length != y.Length) throw new ArgumentException($"{weight.Length} weights and {bias.Length} biases are no map from {x.Length} to {y.Length}");
+        if (weight.Length != x.Length * y.Length || bias.Length != y.Length)
+            throw new ArgumentException($"{weight.Length} weights and {bias.Length} biases are no map from {x.Length} to {y.Length}");
         for (var o = 0; o < y.Length; o++) y[o] = bias[o] + Dot(weight.Slice(o * x.Length, x.Length), x);
     }
 
@@ -59,7 +61,8 @@ public static class GateKernel
     /// <param name="h">[hidden], read and written.</param>
     /// <param name="c">[hidden], read and written.</param>
     public static void LstmStep(
-        ReadOnlySpan<float> inputWeight, ReadOnlySpan<float> stateWeight, ReadOnlySpan<float> inputBias, ReadOnlySpan<float> stateBias, ReadOnlySpan<float> x, Span<float> h, Span<float> c)
+        ReadOnlySpan<float> inputWeight, ReadOnlySpan<float> stateWeight, ReadOnlySpan<float> inputBias, ReadOnlySpan<float> stateBias, ReadOnlySpan<float> x,
+        Span<float> h, Span<float> c)
     {
         var hidden = h.Length;
         Span<float> gates = stackalloc float[4 * hidden], recurrent = stackalloc float[4 * hidden];
@@ -85,7 +88,8 @@ public static class GateKernel
             ref var x = ref MemoryMarshal.GetReference(a);
             ref var y = ref MemoryMarshal.GetReference(b);
             var lanes = Vector256<float>.Zero;
-            for (; i <= a.Length - Vector256<float>.Count; i += Vector256<float>.Count) lanes = Vector256.MultiplyAddEstimate(Vector256.LoadUnsafe(ref x, (nuint)i), Vector256.LoadUnsafe(ref y, (nuint)i), lanes);
+            for (; i <= a.Length - Vector256<float>.Count; i += Vector256<float>.Count)
+                lanes = Vector256.MultiplyAddEstimate(Vector256.LoadUnsafe(ref x, (nuint)i), Vector256.LoadUnsafe(ref y, (nuint)i), lanes);
             sum = Vector256.Sum(lanes);
         }
         for (; i < a.Length; i++) sum += a[i] * b[i];

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Separable Gaussian filter in doubles, with the definitions of scipy's gaussian_filter: radius int(truncate sigma + 0.5), weights exp(-k^2 / 2 sigma^2) normalised to
-/// sum 1, rows filtered along columns first.
+/// Separable Gaussian filter in doubles, with the definitions of scipy's gaussian_filter: radius int(truncate sigma + 0.5), weights exp(-k^2 / 2 sigma^2)
+/// normalised to sum 1, rows filtered along columns first.
 /// </summary>
 public static class GaussianFilter
 {
@@ -18,7 +18,8 @@ public static class GaussianFilter
     /// <param name="truncate">Radius in standard deviations.</param>
     /// <param name="border">What is read outside the picture.</param>
     /// <exception cref="ArgumentException">A size or deviation out of range, or a span of another length.</exception>
-    public static void Apply(Span<double> values, int height, int width, int channels, double sigmaY, double sigmaX, double truncate = 4, FilterBorder border = FilterBorder.Nearest)
+    public static void Apply(Span<double> values, int height, int width, int channels, double sigmaY, double sigmaX, double truncate = 4,
+        FilterBorder border = FilterBorder.Nearest)
     {
         if (height < 1 || width < 1 || channels < 1 || values.Length != (long)height * width * channels)
             throw new ArgumentException($"{values.Length} values are no picture of {height}x{width}x{channels}.", nameof(values));

@@ -3,8 +3,9 @@ using System.Runtime.CompilerServices;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// GELU (Hendrycks and Gimpel 2016), exact: z Phi(z) with Phi the normal distribution function, and its derivative Phi(z) + z phi(z), both from one exponential. Relative error of Phi below 1e-5
-/// also far to the left, where z Phi(z) is tiny; beyond -9, where it is below 1e-18, its size is no longer followed.
+/// GELU (Hendrycks and Gimpel 2016), exact: z Phi(z) with Phi the normal distribution function, and its derivative Phi(z) + z phi(z), both from one
+/// exponential. Relative error of Phi below 1e-5 also far to the left, where z Phi(z) is tiny; beyond -9, where it is below 1e-18, its size is no longer
+/// followed.
 /// </summary>
 public static unsafe class GeluKernel
 {
@@ -92,7 +93,8 @@ public static unsafe class GeluKernel
             p = T.MulAdd(p, t, T.Create(P2));
             p = T.MulAdd(p, t, T.Create(P1));
             p = T.MulAdd(p, t, T.Create(P0));
-            // exp(-x^2 / 2) = 2^e; below 2^-60 (|x| > 9.1) it counts as that: products of smaller numbers end in subnormal ones, which cost a hundred cycles each.
+            // exp(-x^2 / 2) = 2^e; below 2^-60 (|x| > 9.1) it counts as that: products of smaller numbers end in subnormal ones, which cost a hundred cycles
+            // each.
             var e = T.Max(T.Create(-HalfLog2E) * x * x, T.Create(-60));
             var whole = T.Round(e);
             var f = e - whole;

@@ -7,8 +7,8 @@ namespace Bayou.Kernels;
 public static unsafe class ImagePixels
 {
     /// <summary>
-    /// Interleaved bytes to normalised planes in one pass: (p / 255 - mean[c]) / std[c], each step rounded to float as PyTorch's ToTensor and Normalize do, so the
-    /// result is bit-identical to theirs on every instruction set.
+    /// Interleaved bytes to normalised planes in one pass: (p / 255 - mean[c]) / std[c], each step rounded to float as PyTorch's ToTensor and Normalize do, so
+    /// the result is bit-identical to theirs on every instruction set.
     /// </summary>
     /// <param name="source">Pixels [height, width, channels].</param>
     /// <param name="channels">1, 3 or 4.</param>

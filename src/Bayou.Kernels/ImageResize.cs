@@ -3,9 +3,9 @@ using System.Buffers;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Antialiased resize of 8-bit pictures, bit for bit what Pillow's <c>Image.resize</c> gives: two passes (horizontal first), fixed-point weights with 22 fraction
-/// bits, rounding and clipping to 0..255 after each pass. Pictures are rows of interleaved pixels (HWC) of 1, 3 or 4 channels; every channel is resized alike (no
-/// alpha weighting). All instruction sets and thread counts give the same bytes.
+/// Antialiased resize of 8-bit pictures, bit for bit what Pillow's <c>Image.resize</c> gives: two passes (horizontal first), fixed-point weights with 22
+/// fraction bits, rounding and clipping to 0..255 after each pass. Pictures are rows of interleaved pixels (HWC) of 1, 3 or 4 channels; every channel is
+/// resized alike (no alpha weighting). All instruction sets and thread counts give the same bytes.
 /// </summary>
 public static class ImageResize
 {
@@ -21,12 +21,13 @@ public static class ImageResize
     /// <param name="threads">Threads to use; 1 stays on the caller's thread, 0 means <see cref="KernelThreads.Count"/>.</param>
     /// <exception cref="ArgumentException">A size or channel count out of range, or a span too short.</exception>
     public static void Resize(
-        ReadOnlySpan<byte> source, int width, int height, int channels, Span<byte> destination, int newWidth, int newHeight, ResampleFilter filter, int threads = 1) =>
+        ReadOnlySpan<byte> source, int width, int height, int channels, Span<byte> destination, int newWidth, int newHeight, ResampleFilter filter,
+        int threads = 1) =>
         Resize(source, width, height, channels, 0, 0, width, height, destination, newWidth, newHeight, filter, threads);
 
     /// <summary>
-    /// Resizes the part of a picture inside a box given in pixels, fractions allowed: <c>Image.resize(size, filter, box)</c>. Windows near the box's border read
-    /// pixels outside it, as in Pillow; to crop first, use <see cref="CropResize"/>.
+    /// Resizes the part of a picture inside a box given in pixels, fractions allowed: <c>Image.resize(size, filter, box)</c>. Windows near the box's border
+    /// read pixels outside it, as in Pillow; to crop first, use <see cref="CropResize"/>.
     /// </summary>
     /// <exception cref="ArgumentException">A size, box or channel count out of range, or a span too short.</exception>
     public static unsafe void Resize(
@@ -97,7 +98,8 @@ public static class ImageResize
         var rows = lastRow - firstRow;
         for (var i = 0; i < newHeight; i++) vertical.Start[i] -= firstRow;
         var needed = rowBytes * rows;
-        if (needed > Array.MaxLength) throw new ArgumentException($"Resizing {width}x{height} to {newWidth}x{newHeight} needs an intermediate picture above 2 GB.");
+        if (needed > Array.MaxLength)
+            throw new ArgumentException($"Resizing {width}x{height} to {newWidth}x{newHeight} needs an intermediate picture above 2 GB.");
         var rented = ArrayPool<byte>.Shared.Rent((int)needed);
         try
         {
@@ -137,7 +139,8 @@ public static class ImageResize
     }
 
     private static unsafe void Horizontal(
-        byte* source, long sourceStride, int width, int rows, int channels, byte* destination, int newWidth, ResampleWeights weights, KernelIsaLevel isa, int threads)
+        byte* source, long sourceStride, int width, int rows, int channels, byte* destination, int newWidth, ResampleWeights weights, KernelIsaLevel isa,
+        int threads)
     {
         fixed (int* start = weights.Start, count = weights.Count, values = weights.Weights)
         {

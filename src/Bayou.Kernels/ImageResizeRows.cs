@@ -4,7 +4,9 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
-/// <summary>One row of each pass of <see cref="ImageResize"/>. Sums are 32-bit integers, which add up to the same bits in any order: all paths are equal.</summary>
+/// <summary>
+/// One row of each pass of <see cref="ImageResize"/>. Sums are 32-bit integers, which add up to the same bits in any order: all paths are equal.
+/// </summary>
 internal static unsafe class ImageResizeRows
 {
     private const int Bits = ResampleWeights.PrecisionBits;

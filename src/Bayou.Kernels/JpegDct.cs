@@ -5,8 +5,8 @@ using System.Runtime.Intrinsics.X86;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// The 8x8 cosine transform of JPEG in whole numbers (Loeffler, Ligtenberg and Moschytz 1989; 13 fraction bits, two kept between the passes): the "slow integer" method
-/// every decoder and encoder of the libjpeg family has by default, bit for bit. A vector holds eight columns.
+/// The 8x8 cosine transform of JPEG in whole numbers (Loeffler, Ligtenberg and Moschytz 1989; 13 fraction bits, two kept between the passes): the "slow
+/// integer" method every decoder and encoder of the libjpeg family has by default, bit for bit. A vector holds eight columns.
 /// </summary>
 internal static unsafe class JpegDct
 {
@@ -16,7 +16,9 @@ internal static unsafe class JpegDct
     private const int C0298 = 2446, C0390 = 3196, C0541 = 4433, C0765 = 6270, C0899 = 7373, C1175 = 9633;
     private const int C1501 = 12299, C1847 = 15137, C1961 = 16069, C2053 = 16819, C2562 = 20995, C3072 = 25172;
 
-    /// <summary>Transforms a block of 8-bit samples, divides by the table rounding to nearest, multiplies again, and transforms back: what storing it as JPEG does.</summary>
+    /// <summary>
+    /// Transforms a block of 8-bit samples, divides by the table rounding to nearest, multiplies again, and transforms back: what storing it as JPEG does.
+    /// </summary>
     /// <param name="block">Top left sample, replaced.</param>
     /// <param name="stride">Samples of a row.</param>
     /// <param name="table">64 divisors, row by row.</param>

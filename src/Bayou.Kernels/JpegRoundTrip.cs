@@ -4,8 +4,9 @@ using System.Runtime.CompilerServices;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// What a picture looks like after it has been stored as baseline JPEG and read again, without the lossless part in between (no Huffman coding, no file): the pixels are
-/// those of the libjpeg family with its default settings - chroma halved both ways, standard tables scaled by the quality, slow-integer transform, smooth upsampling.
+/// What a picture looks like after it has been stored as baseline JPEG and read again, without the lossless part in between (no Huffman coding, no file): the
+/// pixels are those of the libjpeg family with its default settings - chroma halved both ways, standard tables scaled by the quality, slow-integer transform,
+/// smooth upsampling.
 /// </summary>
 public static unsafe class JpegRoundTrip
 {
@@ -31,10 +32,12 @@ public static unsafe class JpegRoundTrip
     /// <exception cref="ArgumentException">A size, channel count or quality out of range, or spans of other lengths.</exception>
     public static void Apply(ReadOnlySpan<byte> source, int width, int height, int channels, int quality, Span<byte> destination)
     {
-        if (width is < 1 or > 65500 || height is < 1 or > 65500 || channels is not (1 or 3) || source.Length != (long)width * height * channels || destination.Length != source.Length)
+        if (width is < 1 or > 65500 || height is < 1 or > 65500 || channels is not (1 or 3) || source.Length != (long)width * height * channels
+            || destination.Length != source.Length)
             throw new ArgumentException($"{source.Length} and {destination.Length} bytes are no pictures of {width}x{height}x{channels} that JPEG can hold.");
         if (quality is < 1 or > 100) throw new ArgumentException($"A JPEG quality of {quality}; 1 to 100 is possible.", nameof(quality));
-        int lumaWidth = Up(width), lumaHeight = Up(height), halfWidth = (width + 1) / 2, halfHeight = (height + 1) / 2, chromaWidth = Up(halfWidth), chromaHeight = Up(halfHeight);
+        int lumaWidth = Up(width), lumaHeight = Up(height), halfWidth = (width + 1) / 2, halfHeight = (height + 1) / 2, chromaWidth = Up(halfWidth),
+            chromaHeight = Up(halfHeight);
         int luma = lumaWidth * lumaHeight, chroma = channels == 3 ? chromaWidth * chromaHeight : 0;
         // Full-size chroma needs an even number of rows and columns before it is halved.
         int evenWidth = 2 * chromaWidth, full = channels == 3 ? evenWidth * 2 : 0;

@@ -16,10 +16,11 @@ public static class KernelThreads
     }
 
     /// <summary>
-    /// Who runs units 0..n-1 on a number of threads: the thread pool, unless something better is at hand. A host whose own threads wait in a busy loop (OpenMP's) lends them
-    /// here: beside them, threads of the pool would get half a core each.
+    /// Who runs units 0..n-1 on a number of threads: the thread pool, unless something better is at hand. A host whose own threads wait in a busy loop
+    /// (OpenMP's) lends them here: beside them, threads of the pool would get half a core each.
     /// </summary>
-    public static Action<int, int, Action<int>> Team { get; set; } = (units, threads, unit) => Parallel.For(0, units, new ParallelOptions { MaxDegreeOfParallelism = threads }, unit);
+    public static Action<int, int, Action<int>> Team { get; set; } = (units, threads, unit) =>
+        Parallel.For(0, units, new ParallelOptions { MaxDegreeOfParallelism = threads }, unit);
 
     /// <summary>Runs units 0..n-1, in any order.</summary>
     /// <param name="units">How many.</param>

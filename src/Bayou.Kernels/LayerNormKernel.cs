@@ -1,6 +1,8 @@
 namespace Bayou.Kernels;
 
-/// <summary>Layer normalisation (Ba et al. 2016) of every row of a matrix and its gradients: two passes over a row that stays in the cache, biased variance.</summary>
+/// <summary>
+/// Layer normalisation (Ba et al. 2016) of every row of a matrix and its gradients: two passes over a row that stays in the cache, biased variance.
+/// </summary>
 public static unsafe class LayerNormKernel
 {
     private const int ForwardCost = 6, BackwardCost = 10;
@@ -49,7 +51,8 @@ public static unsafe class LayerNormKernel
         {
             for (var row = from; row < to; row++)
             {
-                float* g = dy + (long)row * columns, source = x + (long)row * columns, target = dx is null ? null : dx + (long)row * columns, s = statistics + 2L * row;
+                float* g = dy + (long)row * columns, source = x + (long)row * columns, target = dx is null ? null : dx + (long)row * columns,
+                    s = statistics + 2L * row;
                 switch (isa)
                 {
                     case KernelIsaLevel.Vector512: Gradient<Lanes512>(g, source, weight, s, target, own, columns); break;

@@ -21,7 +21,8 @@ public static unsafe class MinifloatKernel
     public static void Round(ReadOnlySpan<float> x, Span<float> y, in MinifloatGrid grid, float scale = 1)
     {
         if (y.Length < x.Length) throw new ArgumentException($"{x.Length} values do not fit into {y.Length}", nameof(y));
-        if (grid.MantissaBits is < 0 or > 23 || grid.MinExponent is < -126 or > 64) throw new ArgumentException($"{grid} is no grid within float32", nameof(grid));
+        if (grid.MantissaBits is < 0 or > 23 || grid.MinExponent is < -126 or > 64)
+            throw new ArgumentException($"{grid} is no grid within float32", nameof(grid));
         fixed (float* from = x, to = y)
         {
             var done = KernelIsa.Current switch
@@ -39,8 +40,8 @@ public static unsafe class MinifloatKernel
     {
         var drop = 23 - grid.MantissaBits;
         var (max, limit, overflow) = (T.Create(grid.Max), T.Create(grid.Limit), T.Create(grid.Overflow));
-        // Below the smallest normal number, adding and taking away this number rounds to the subnormals' step: it is 2^23 steps and a half of that again. float32's own
-        // subnormals need no such step: there the significand's bits are the grid already.
+        // Below the smallest normal number, adding and taking away this number rounds to the subnormals' step: it is 2^23 steps and a half of that again.
+        // float32's own subnormals need no such step: there the significand's bits are the grid already.
         var own = grid.MinExponent == -126;
         var normal = T.Create(own ? 0 : MathF.ScaleB(1, grid.MinExponent));
         var magic = T.Create(own ? 0 : MathF.ScaleB(1.5f, grid.MinExponent + drop));

@@ -1,6 +1,8 @@
 namespace Bayou.Kernels;
 
-/// <summary>Sums as numpy adds contiguous doubles: eight running sums up to 128 values, halves above. Filters normalised by it have numpy's last bits.</summary>
+/// <summary>
+/// Sums as numpy adds contiguous doubles: eight running sums up to 128 values, halves above. Filters normalised by it have numpy's last bits.
+/// </summary>
 public static class PairwiseSum
 {
     /// <summary>The sum; 0 for nothing.</summary>

@@ -27,7 +27,9 @@ public readonly record struct PatchShape(int N, int H, int W, int C, int KH, int
 /// <summary>Patches to the rows of a matrix and back: a convolution whose stride is its kernel is then one matrix product.</summary>
 public static unsafe class PatchKernel
 {
-    /// <summary>Each patch becomes a row of <paramref name="rows"/>: in the order (ky, kx, c) from channels-last pictures, (c, ky, kx) from planar ones.</summary>
+    /// <summary>
+    /// Each patch becomes a row of <paramref name="rows"/>: in the order (ky, kx, c) from channels-last pictures, (c, ky, kx) from planar ones.
+    /// </summary>
     /// <param name="x">The pictures.</param>
     /// <param name="rows">[N x patches, KH x KW x C], written.</param>
     /// <param name="s">Sizes.</param>

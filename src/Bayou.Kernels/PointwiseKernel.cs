@@ -115,7 +115,8 @@ public static unsafe class PointwiseKernel
             {
                 var width = Width(pixels - column);
                 var count = Math.Min(width, pixels - column);
-                PackColumns(Pixels(n, channel, column), pixels, depth, count, all + (long)column * channels + channel * width, width, Before(channel), channels);
+                PackColumns(Pixels(n, channel, column), pixels, depth, count, all + (long)column * channels + channel * width, width, Before(channel),
+                    channels);
                 column += count;
             }
         }
@@ -153,7 +154,8 @@ public static unsafe class PointwiseKernel
                         {
                             var at = place + (long)r * pixels;
                             Finish(
-                                tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r], add is null ? null : add + at,
+                                tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r],
+                                add is null ? null : add + at,
                                 activation);
                         }
                     }

@@ -37,7 +37,9 @@ internal sealed class ResampleWeights
 
     public required int Stride { get; init; }
 
-    /// <summary>Weights from <paramref name="from"/>..<paramref name="to"/> (in source pixels, fractions allowed) to <paramref name="outputSize"/> positions.</summary>
+    /// <summary>
+    /// Weights from <paramref name="from"/>..<paramref name="to"/> (in source pixels, fractions allowed) to <paramref name="outputSize"/> positions.
+    /// </summary>
     public static ResampleWeights Create(int inputSize, double from, double to, int outputSize, ResampleFilter filter)
     {
         var scale = (to - from) / outputSize;

@@ -3,8 +3,8 @@ using System.Buffers;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// A matrix cut into blocks of rows: the unit of work of kernels that go through a matrix row by row and sum something over the rows. The cut depends on the shape only, and each block has sums
-/// of its own which are added in order at the end, so results do not depend on the number of threads.
+/// A matrix cut into blocks of rows: the unit of work of kernels that go through a matrix row by row and sum something over the rows. The cut depends on the
+/// shape only, and each block has sums of its own which are added in order at the end, so results do not depend on the number of threads.
 /// </summary>
 internal readonly record struct RowBlocks(int Rows, int Columns)
 {

@@ -4,8 +4,8 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Weighted sums of shifted stretches of doubles: the inner loop of every linear filter, whatever its shape, once the picture carries its border. Products and sums are
-/// rounded one after the other in the order given (no fused multiply-add), so that the result is that of the plain loop on every instruction set.
+/// Weighted sums of shifted stretches of doubles: the inner loop of every linear filter, whatever its shape, once the picture carries its border. Products and
+/// sums are rounded one after the other in the order given (no fused multiply-add), so that the result is that of the plain loop on every instruction set.
 /// </summary>
 public static unsafe class RowFilter
 {
@@ -74,8 +74,8 @@ public static unsafe class RowFilter
     }
 
     /// <summary>
-    /// A symmetric filter: destination[i] = weights[0] s[centre + i] + sum over k = r..1 of weights[k] (s[centre + i - k step] + s[centre + i + k step]), the farthest
-    /// pair first.
+    /// A symmetric filter: destination[i] = weights[0] s[centre + i] + sum over k = r..1 of weights[k] (s[centre + i - k step] + s[centre + i + k step]), the
+    /// farthest pair first.
     /// </summary>
     /// <param name="source">Values s; must reach r steps to both sides.</param>
     /// <param name="centre">Where the middle tap begins.</param>
@@ -128,7 +128,8 @@ public static unsafe class RowFilter
     private static void Symmetric512(double* p, int step, double* w, int radius, double* to)
     {
         var weight = Vector512.Create(w[0]);
-        Vector512<double> a = weight * Vector512.Load(p), b = weight * Vector512.Load(p + 8), c = weight * Vector512.Load(p + 16), d = weight * Vector512.Load(p + 24);
+        Vector512<double> a = weight * Vector512.Load(p), b = weight * Vector512.Load(p + 8), c = weight * Vector512.Load(p + 16),
+            d = weight * Vector512.Load(p + 24);
         for (var k = radius; k > 0; k--)
         {
             double* left = p - (long)k * step, right = p + (long)k * step;

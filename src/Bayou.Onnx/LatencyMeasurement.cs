@@ -64,8 +64,9 @@ public sealed record LatencyMeasurement(double P50, double P10, double P90, doub
 public sealed partial class OnnxRunner
 {
     /// <summary>
-    /// Times runs on inputs of small random values (zeros and denormals could be faster or slower than real data). Protocol: warm-up; then rounds of runs back to
-    /// back, each a share of the time and of the number of runs; the median of each round; the median of these medians. Inputs stay in place and are not copied.
+    /// Times runs on inputs of small random values (zeros and denormals could be faster or slower than real data). Protocol: warm-up; then rounds of runs back
+    /// to back, each a share of the time and of the number of runs; the median of each round; the median of these medians. Inputs stay in place and are not
+    /// copied.
     /// </summary>
     /// <exception cref="BayouException">The file needs inputs that are not float, or has an open axis that is not the batch.</exception>
     public LatencyMeasurement MeasureLatency(LatencyOptions? options = null)
@@ -89,7 +90,8 @@ public sealed partial class OnnxRunner
                 var times = new List<double>();
                 var spent = 0.0;
                 // A first run is measured whatever happened before.
-                while ((times.Count < runs || spent * options.Rounds < options.MinSeconds * 1000) && (clock.Elapsed.TotalSeconds < options.MaxSeconds || rounds.Count + times.Count == 0))
+                while ((times.Count < runs || spent * options.Rounds < options.MinSeconds * 1000)
+                    && (clock.Elapsed.TotalSeconds < options.MaxSeconds || rounds.Count + times.Count == 0))
                 {
                     var time = TimeOneRun(run, values);
                     times.Add(time);
@@ -118,10 +120,12 @@ public sealed partial class OnnxRunner
 
     private OrtValue RandomInput(OnnxValue input, int batch)
     {
-        if (input.Dtype != TorchSharp.torch.ScalarType.Float32) throw new BayouException($"Latency: input {input} of {Source} is {input.Dtype}; only float inputs can be timed");
+        if (input.Dtype != TorchSharp.torch.ScalarType.Float32)
+            throw new BayouException($"Latency: input {input} of {Source} is {input.Dtype}; only float inputs can be timed");
         for (var i = 1; i < input.Shape.Length; i++)
         {
-            if (input.Shape[i] < 0) throw new BayouException($"Latency: input {input} of {Source} has an open axis {i} beside the batch; fix its size in the file");
+            if (input.Shape[i] < 0)
+                throw new BayouException($"Latency: input {input} of {Source} has an open axis {i} beside the batch; fix its size in the file");
         }
         var shape = input.ShapeAt(batch);
         var random = new Random(1);

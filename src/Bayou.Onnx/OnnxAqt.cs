@@ -13,8 +13,10 @@ internal static class OnnxAqt
         string Clip(string value, double low, double high) => e.Add("Clip", [value, e.Number(low, type), e.Number(high, type)], [e.Temporary("clipped")]);
         var code = op.Codes switch
         {
-            AqtCodes.HalfShift => e.Add("Add", [e.Add("Floor", [Clip(scaled, -op.Clip, op.Clip)], [e.Temporary("floor")]), e.Number(0.5, type)], [e.Temporary("code")]),
-            AqtCodes.Signed => e.Add("Floor", [e.Add("Add", [Clip(scaled, -op.Clip, op.Clip), e.Number(0.5, type)], [e.Temporary("half")])], [e.Temporary("code")]),
+            AqtCodes.HalfShift =>
+                e.Add("Add", [e.Add("Floor", [Clip(scaled, -op.Clip, op.Clip)], [e.Temporary("floor")]), e.Number(0.5, type)], [e.Temporary("code")]),
+            AqtCodes.Signed => e.Add("Floor", [e.Add("Add", [Clip(scaled, -op.Clip, op.Clip), e.Number(0.5, type)], [e.Temporary("half")])],
+                [e.Temporary("code")]),
             _ => Clip(e.Add("Floor", [scaled], [e.Temporary("floor")]), 0, op.Range - 1),
         };
         if (e.Node.Inputs[1] is null)
@@ -39,6 +41,7 @@ internal static class OnnxAqt
             var axes = Enumerable.Range(0, rank).Where(d => d != axis).Select(d => (long)d).ToArray();
             bound = e.Add("ReduceMax", [e.Add("Abs", [x], [e.Temporary("size")]), e.Longs(axes)], [e.Temporary("bound")], ("keepdims", 1L));
         }
-        return e.Add("Div", [e.Number(op.Range, type), e.Add("Add", [bound, e.Number(AqtQuantizeOp.Epsilon, type)], [e.Temporary("guarded")])], [e.Temporary("scale")]);
+        return e.Add("Div", [e.Number(op.Range, type), e.Add("Add", [bound, e.Number(AqtQuantizeOp.Epsilon, type)], [e.Temporary("guarded")])],
+            [e.Temporary("scale")]);
     }
 }

@@ -56,7 +56,8 @@ internal static class OnnxOps
     {
         var bias = OnnxQuantize.Bias(e, 2) ?? e.In(2);
         e.Add("Conv", [e.In(0), e.In(1), bias], [e.Out()],
-            ("kernel_shape", e.Node.Inputs[1]!.ShapeAt(1)[2..]), ("strides", op.Stride.Array), ("pads", Both(op.Padding)), ("dilations", op.Dilation.Array), ("group", op.Groups));
+            ("kernel_shape", e.Node.Inputs[1]!.ShapeAt(1)[2..]), ("strides", op.Stride.Array), ("pads", Both(op.Padding)), ("dilations", op.Dilation.Array),
+            ("group", op.Groups));
     }
 
     // ONNX Runtime packs a constant right operand once; [I, O] is the form it takes without a Transpose.
@@ -199,7 +200,8 @@ internal static class OnnxOps
     }
 
     private static (string, object)[] Window(Ints kernel, Ints stride, Ints padding) =>
-        [("kernel_shape", kernel.Array), ("strides", stride.Count == 0 ? kernel.Array : stride.Array), ("pads", Both(padding.Count == 0 ? new Ints(0, 0) : padding))];
+        [("kernel_shape", kernel.Array), ("strides", stride.Count == 0 ? kernel.Array : stride.Array),
+            ("pads", Both(padding.Count == 0 ? new Ints(0, 0) : padding))];
 
     // [top, left] -> [top, left, bottom, right]
     private static long[] Both(Ints padding) => [.. padding.Array, .. padding.Array];

@@ -6,7 +6,8 @@ namespace Bayou.Onnx;
 
 /// <summary>Where the time of a run goes.</summary>
 /// <param name="Node">
-/// Name of the graph's node (the latest one of those that ONNX Runtime fused into one kernel); "" for what ONNX Runtime added itself, such as changes of memory layout.
+/// Name of the graph's node (the latest one of those that ONNX Runtime fused into one kernel); "" for what ONNX Runtime added itself, such as changes of memory
+/// layout.
 /// </param>
 /// <param name="Kernel">The kernel that ran, as ONNX Runtime calls it, e.g. "QLinearConv"; several joined by "+" where one graph node became several.</param>
 /// <param name="Microseconds">Median over the profiled runs of the time the node's kernels took in one run.</param>
@@ -15,7 +16,10 @@ public sealed record NodeLatency(string Node, string Kernel, double Microseconds
 /// <summary>Times every kernel of a file by ONNX Runtime's own profiler and puts them down to the graph's nodes.</summary>
 public static class OnnxProfile
 {
-    /// <summary>Per-node latency, in running order. The profiler itself costs some microseconds a kernel: compare shares, not sums, with <see cref="OnnxRunner.MeasureLatency"/>.</summary>
+    /// <summary>
+    /// Per-node latency, in running order. The profiler itself costs some microseconds a kernel: compare shares, not sums, with
+    /// <see cref="OnnxRunner.MeasureLatency"/>.
+    /// </summary>
     /// <param name="path">An .onnx file.</param>
     /// <param name="options">Threads.</param>
     /// <param name="batch">Pictures at a time.</param>
@@ -31,7 +35,15 @@ public static class OnnxProfile
             var warmUp = Math.Max(3, runs);
             using (var runner = new OnnxRunner(path, (options ?? new()) with { ProfilePrefix = Path.Combine(folder, "p"), OptimizedModelPath = optimised }))
             {
-                runner.MeasureLatency(new LatencyOptions { Batch = batch, WarmUpSeconds = 0, MinSeconds = 0, MinRuns = runs + warmUp, Rounds = 1, MaxSeconds = 120 });
+                runner.MeasureLatency(new LatencyOptions
+                {
+                    Batch = batch,
+                    WarmUpSeconds = 0,
+                    MinSeconds = 0,
+                    MinRuns = runs + warmUp,
+                    Rounds = 1,
+                    MaxSeconds = 120
+                });
                 report = runner.EndProfiling();
             }
             return Read(File.ReadAllText(report), Owners(path, optimised), warmUp);
@@ -42,7 +54,8 @@ public static class OnnxProfile
         }
     }
 
-    // Which graph node a kernel belongs to. ONNX Runtime gives some of its kernels names of its own; the value such a kernel writes still has the name it has in the file.
+    // Which graph node a kernel belongs to. ONNX Runtime gives some of its kernels names of its own; the value such a kernel writes still has the name it has
+    // in the file.
     private static Func<string, string> Owners(string path, string optimised)
     {
         var nodes = Nodes(path);
@@ -83,13 +96,16 @@ public static class OnnxProfile
             kernels[name] = item.GetProperty("args").GetProperty("op_name").GetString() ?? "";
         }
         return times
-            .Select(entry => (Node: owner(entry.Key), Kernel: kernels[entry.Key], Time: Median([.. entry.Value.Skip(Math.Min(skipRuns, entry.Value.Count - 1))])))
+            .Select(entry => (Node: owner(entry.Key), Kernel: kernels[entry.Key],
+                Time: Median([.. entry.Value.Skip(Math.Min(skipRuns, entry.Value.Count - 1))])))
             .GroupBy(entry => entry.Node)
             .Select(group => new NodeLatency(group.Key, string.Join("+", group.Select(g => g.Kernel).Distinct()), group.Sum(g => g.Time)))
             .ToArray();
     }
 
-    /// <summary>ONNX Runtime decorates names when it fuses or moves nodes: the longest graph name that the profiled name contains, whole path segments only.</summary>
+    /// <summary>
+    /// ONNX Runtime decorates names when it fuses or moves nodes: the longest graph name that the profiled name contains, whole path segments only.
+    /// </summary>
     internal static string Match(string profiled, HashSet<string> known)
     {
         var plain = GraphName(profiled);

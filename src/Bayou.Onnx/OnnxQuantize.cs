@@ -58,7 +58,8 @@ internal static class OnnxQuantize
     public static string? Bias(OnnxEmitter e, int index)
     {
         var node = e.Node;
-        if (node.Inputs[index] is not { IsWeight: true } bias || StepOf(e, node.Inputs[0]!) is not { } input || StepOf(e, node.Inputs[1]!) is not { } weight) return null;
+        if (node.Inputs[index] is not { IsWeight: true } bias || StepOf(e, node.Inputs[0]!) is not { } input || StepOf(e, node.Inputs[1]!) is not { } weight)
+            return null;
         if (input.Op.Axis >= 0 || weight.Op.Axis > 0) return null;
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -102,8 +103,8 @@ internal static class OnnxQuantize
             e.Variant(zero, $"{e.WeightName(zero)}{OnnxEmitter.Separator}{code}", () => Shape(zero.Tensor!).to(code)));
     }
 
-    // A range narrower than the code type (4 bits) is not clamped by QuantizeLinear: the value is clamped before. Not so for -127..127: a clamp between the layers would keep
-    // ONNX Runtime from integer kernels, and all it would change is that values below the range get the code -128 instead of -127.
+    // A range narrower than the code type (4 bits) is not clamped by QuantizeLinear: the value is clamped before. Not so for -127..127: a clamp between the
+    // layers would keep ONNX Runtime from integer kernels, and all it would change is that values below the range get the code -128 instead of -127.
     private static string Clamp(OnnxEmitter e, FakeQuantizeOp op)
     {
         if ((op.Min, op.Max) is (-128 or -127, 127) or (0, 255) or (-32768, 32767)) return e.In(0);
@@ -133,7 +134,8 @@ internal static class OnnxQuantize
         return clamp(round(value / scale).Plus(zero), Number.Of(op.Min), Number.Of(op.Max)).to(CodeType(op, node));
     }
 
-    private static (GraphValue Scale, GraphValue Zero) Constants(GraphNode node) => node.Inputs[1] is { IsWeight: true } scale && node.Inputs[2] is { IsWeight: true } zero
+    private static (GraphValue Scale, GraphValue Zero) Constants(GraphNode node) =>
+        node.Inputs[1] is { IsWeight: true } scale && node.Inputs[2] is { IsWeight: true } zero
         ? (scale, zero)
         : throw new BayouException($"ONNX export: scale and zero point of '{node.Name}' are computed by the network; they must be parameters or constants");
 

@@ -16,8 +16,9 @@ public sealed record OnnxRunnerOptions
     public int Threads { get; init; }
 
     /// <summary>
-    /// Whether ONNX Runtime's threads wait for the next piece of work in a busy loop. Alone on an idle machine that is up to a quarter faster for networks below a millisecond; but
-    /// while they spin they take the cores from libtorch and from everything else (prediction in turns with libtorch: libtorch many times slower when cores are scarce), so it is off.
+    /// Whether ONNX Runtime's threads wait for the next piece of work in a busy loop. Alone on an idle machine that is up to a quarter faster for networks
+    /// below a millisecond; but while they spin they take the cores from libtorch and from everything else (prediction in turns with libtorch: libtorch many
+    /// times slower when cores are scarce), so it is off.
     /// </summary>
     public bool Spinning { get; init; }
 
@@ -53,7 +54,8 @@ public sealed record OnnxValue(string Name, long[] Shape, string[] Symbols, Scal
     }
 
     /// <inheritdoc/>
-    public override string ToString() => $"{Name}[{string.Join(",", Shape.Select((d, i) => d >= 0 ? d.ToString() : Symbols[i].Length > 0 ? Symbols[i] : "?"))}]";
+    public override string ToString() =>
+        $"{Name}[{string.Join(",", Shape.Select((d, i) => d >= 0 ? d.ToString() : Symbols[i].Length > 0 ? Symbols[i] : "?"))}]";
 }
 
 /// <summary>Runs an ONNX file, ours or another's, on the CPU. Safe to call from several threads at once.</summary>
@@ -68,7 +70,9 @@ public sealed partial class OnnxRunner : IDisposable
 
     /// <summary>Loads a file's bytes.</summary>
     /// <exception cref="BayouException">The bytes are truncated, not ONNX, or use something ONNX Runtime does not know.</exception>
-    public OnnxRunner(byte[] model, OnnxRunnerOptions? options = null) : this(Load(model, "the given bytes", options ?? new()), options ?? new(), "the given bytes") { }
+    public OnnxRunner(byte[] model, OnnxRunnerOptions? options = null) : this(Load(model, "the given bytes", options ?? new()), options ?? new(),
+        "the given bytes")
+    { }
 
     private OnnxRunner(InferenceSession session, OnnxRunnerOptions options, string what)
     {
@@ -130,7 +134,8 @@ public sealed partial class OnnxRunner : IDisposable
         {
             for (var i = 0; i < inputs.Length; i++)
             {
-                if (inputs[i].dtype != Inputs[i].Dtype) throw new BayouException($"OnnxRunner: input '{inputNames[i]}' of {Source} takes {Inputs[i].Dtype}, a {inputs[i].dtype} was given");
+                if (inputs[i].dtype != Inputs[i].Dtype)
+                    throw new BayouException($"OnnxRunner: input '{inputNames[i]}' of {Source} takes {Inputs[i].Dtype}, a {inputs[i].dtype} was given");
                 CheckShape(i, inputs[i].shape);
                 plain[i] = inputs[i].detach().cpu().contiguous();
                 unsafe
@@ -174,7 +179,8 @@ public sealed partial class OnnxRunner : IDisposable
 
     private void NeedsInputs(int count)
     {
-        if (count != inputNames.Length) throw new BayouException($"OnnxRunner: {count} inputs given, {Source} takes {inputNames.Length}: {string.Join(", ", Inputs)}");
+        if (count != inputNames.Length)
+            throw new BayouException($"OnnxRunner: {count} inputs given, {Source} takes {inputNames.Length}: {string.Join(", ", Inputs)}");
     }
 
     private void CheckShape(int index, long[] shape)

@@ -6,8 +6,9 @@ using static TorchSharp.torch;
 namespace Bayou.Onnx;
 
 /// <summary>
-/// Writes a graph as an ONNX file: opset 20, ir 9 (21 and 10 where codes have more than 8 bits), the batch open (axis "N"), weights under their state-dict names (".T" where a
-/// Linear's is stored as [I, O]), quantised weights as codes. The file appears under its name only once it is complete and agrees with TorchSharp.
+/// Writes a graph as an ONNX file: opset 20, ir 9 (21 and 10 where codes have more than 8 bits), the batch open (axis "N"), weights under their state-dict
+/// names (".T" where a Linear's is stored as [I, O]), quantised weights as codes. The file appears under its name only once it is complete and agrees with
+/// TorchSharp.
 /// </summary>
 public static class OnnxWriter
 {
@@ -19,7 +20,8 @@ public static class OnnxWriter
     /// <param name="path">The file; its folder is made when it is missing, an older file is replaced.</param>
     /// <param name="options">Metadata, comparison; null for the defaults.</param>
     /// <returns>How well the two agree (<see cref="OnnxCheck.None"/> when <see cref="OnnxOptions.Verify"/> is off).</returns>
-    /// <exception cref="BayouException">A node has no ONNX form (named), the file cannot be written, or a float graph gives other results in ONNX Runtime; no file is left then.</exception>
+    /// <exception cref="BayouException">A node has no ONNX form (named), the file cannot be written, or a float graph gives other results in ONNX Runtime; no
+    /// file is left then.</exception>
     public static OnnxCheck Write(Graph graph, string path, OnnxOptions? options = null)
     {
         options ??= new OnnxOptions();
@@ -59,7 +61,8 @@ public static class OnnxWriter
         options ??= new OnnxOptions();
         var model = Build(graph, options);
         var bytes = model.Graph.Initializer.Sum(t => (long)t.RawData.Length);
-        if (bytes > options.ExternalDataAbove) throw new BayouException($"ONNX export: {bytes:N0} bytes of weights do not fit one protobuf; write them to a file");
+        if (bytes > options.ExternalDataAbove)
+            throw new BayouException($"ONNX export: {bytes:N0} bytes of weights do not fit one protobuf; write them to a file");
         return model.ToByteArray();
     }
 

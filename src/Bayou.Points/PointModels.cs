@@ -16,7 +16,9 @@ public static class PointModels
     public static bool Has(string name) => Tasks.ContainsKey(name);
 
     private static readonly Dictionary<string, PointTask> Tasks = All.ToDictionary(
-        e => e.Name, e => e.System == "sparse-conv" ? PointTask.Voxels : e.Name.EndsWith("_seg", StringComparison.Ordinal) ? PointTask.SegmentPoints : PointTask.ClassifyShapes, StringComparer.OrdinalIgnoreCase);
+        e => e.Name, e => e.System == "sparse-conv"
+            ? PointTask.Voxels : e.Name.EndsWith("_seg", StringComparison.Ordinal) ? PointTask.SegmentPoints : PointTask.ClassifyShapes,
+            StringComparer.OrdinalIgnoreCase);
 }
 
 /// <summary>What a network takes and gives.</summary>

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// AdamW (Loshchilov and Hutter, ICLR 2019) in one pass over memory: both moments, the parameter and its running average. Equal to torch.optim.AdamW within rounding,
-/// about ten times as fast on small networks. The parameters stay the module's own objects.
+/// AdamW (Loshchilov and Hutter, ICLR 2019) in one pass over memory: both moments, the parameter and its running average. Equal to torch.optim.AdamW within
+/// rounding, about ten times as fast on small networks. The parameters stay the module's own objects.
 /// </summary>
 public sealed unsafe class AdamW : IDisposable
 {
@@ -78,7 +78,8 @@ public sealed unsafe class AdamW : IDisposable
         })]);
         if (ema is not null && found.Count < entries.Length)
         {
-            foreach (var entry in entries.Except(found)) ema.AverageOf(entry.Slot.Parameter).mul_(Number.Of(decay)).add_(entry.Slot.Parameter, Number.Of(1 - decay));
+            foreach (var entry in entries.Except(found))
+                ema.AverageOf(entry.Slot.Parameter).mul_(Number.Of(decay)).add_(entry.Slot.Parameter, Number.Of(1 - decay));
         }
         ema?.UpdateExcept(owned);
         return norm;
@@ -93,7 +94,8 @@ public sealed unsafe class AdamW : IDisposable
     /// <summary>First and second moment of a parameter: the optimizer's own tensors.</summary>
     internal (Tensor Mean, Tensor Square) MomentsOf(Tensor parameter)
     {
-        var entry = Array.Find(entries, e => ReferenceEquals(e.Slot.Parameter, parameter)) ?? throw new BayouException("AdamW: a parameter asked for is not among those it trains");
+        var entry = Array.Find(entries, e => ReferenceEquals(e.Slot.Parameter, parameter))
+            ?? throw new BayouException("AdamW: a parameter asked for is not among those it trains");
         return (entry.Mean, entry.Square);
     }
 
@@ -127,7 +129,8 @@ public sealed unsafe class AdamW : IDisposable
         void Copy(string name, Tensor target)
         {
             var value = get(name);
-            if (!value.shape.AsSpan().SequenceEqual(target.shape)) throw new BayouException($"optimizer state {name} has shape {new Ints(value.shape)}, the parameter {new Ints(target.shape)}");
+            if (!value.shape.AsSpan().SequenceEqual(target.shape))
+                throw new BayouException($"optimizer state {name} has shape {new Ints(value.shape)}, the parameter {new Ints(target.shape)}");
             target.copy_(value);
         }
     }

@@ -40,12 +40,17 @@ internal sealed record TrainState
 /// <summary>What a checkpoint must agree on with the training that resumes it.</summary>
 internal sealed record TrainIdentity(string RecipeHash, long Seed, int Samples, int BatchCount, int Threads, string Settings = "");
 
-/// <summary>One safetensors file with the network, the average, the optimizer, the best weights, the state of libtorch's generator and the counters; replaced atomically.</summary>
+/// <summary>
+/// One safetensors file with the network, the average, the optimizer, the best weights, the state of libtorch's generator and the counters; replaced
+/// atomically.
+/// </summary>
 internal static class Checkpoint
 {
-    private static readonly JsonSerializerOptions Json = new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
+    private static readonly JsonSerializerOptions Json =
+        new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
-    public static void Save(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse, Snapshot? best, TrainState state, TrainIdentity identity)
+    public static void Save(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse, Snapshot? best, TrainState state,
+        TrainIdentity identity)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
@@ -73,12 +78,14 @@ internal static class Checkpoint
 
     /// <summary>Puts a checkpoint back into everything it was made of.</summary>
     /// <exception cref="BayouException">The file is damaged or belongs to another training; the message says what differs.</exception>
-    public static (TrainState State, Snapshot? Best) Load(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse, TrainIdentity identity, Action<string>? note)
+    public static (TrainState State, Snapshot? Best) Load(string path, nn.Module network, AdamW optimizer, Ema? ema, SparseTraining? sparse,
+        TrainIdentity identity, Action<string>? note)
     {
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         using var file = WeightFile.Open(path);
-        if (file.Metadata.GetValueOrDefault("format") != "bayou-checkpoint-1") throw new BayouException($"'{path}' is no training checkpoint of this version: start without resuming");
+        if (file.Metadata.GetValueOrDefault("format") != "bayou-checkpoint-1")
+            throw new BayouException($"'{path}' is no training checkpoint of this version: start without resuming");
         TrainState state;
         TrainIdentity saved;
         try
@@ -119,7 +126,8 @@ internal static class Checkpoint
         void Same<T>(string what, T there, T here)
         {
             if (!EqualityComparer<T>.Default.Equals(there, here))
-                throw new BayouException(string.Create(CultureInfo.InvariantCulture, $"checkpoint '{path}' was made with another {what} ({there}, now {here}): resume with the same one, or start without resuming"));
+                throw new BayouException(string.Create(CultureInfo.InvariantCulture,
+                    $"checkpoint '{path}' was made with another {what} ({there}, now {here}): resume with the same one, or start without resuming"));
         }
     }
 
@@ -128,7 +136,8 @@ internal static class Checkpoint
     {
         var state = file.Get("rng");
         using var present = get_rng_state();
-        if (state.dtype != present.dtype || !state.shape.AsSpan().SequenceEqual(present.shape)) throw new BayouException($"the generator state in checkpoint '{path}' is damaged: start without resuming");
+        if (state.dtype != present.dtype || !state.shape.AsSpan().SequenceEqual(present.shape))
+            throw new BayouException($"the generator state in checkpoint '{path}' is damaged: start without resuming");
         return state;
     }
 }

@@ -13,7 +13,8 @@ public sealed class EventFile : IDisposable
 
     /// <summary>Starts a new file in the folder. A resumed run starts another one; TensorBoard joins them.</summary>
     /// <param name="folder">The log folder; created when missing.</param>
-    /// <param name="resumeStep">Step from which a resumed run goes on: what an earlier file holds from there on is dropped by TensorBoard. Null for a new run.</param>
+    /// <param name="resumeStep">Step from which a resumed run goes on: what an earlier file holds from there on is dropped by TensorBoard. Null for a new
+    /// run.</param>
     public EventFile(string folder, long? resumeStep = null)
     {
         Directory.CreateDirectory(folder);

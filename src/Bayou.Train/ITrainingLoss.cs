@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// A loss that needs more than the logits: penalties on what happens inside the network, a teacher's features, decisions that were drawn. A network that implements it brings its
-/// own loss to every training; <see cref="TrainerOptions.Loss"/> gives one from outside.
+/// A loss that needs more than the logits: penalties on what happens inside the network, a teacher's features, decisions that were drawn. A network that
+/// implements it brings its own loss to every training; <see cref="TrainerOptions.Loss"/> gives one from outside.
 /// </summary>
 public interface ITrainingLoss
 {

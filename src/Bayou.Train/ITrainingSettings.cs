@@ -31,12 +31,14 @@ public static class NamedSettings
         foreach (var change in changes)
         {
             var parts = change.Split('=', 2);
-            if (parts.Length == 2 && settings.ContainsKey(parts[0]) && double.TryParse(parts[1], CultureInfo.InvariantCulture, out var value) && double.IsFinite(value))
+            if (parts.Length == 2 && settings.ContainsKey(parts[0]) && double.TryParse(parts[1], CultureInfo.InvariantCulture, out var value)
+                && double.IsFinite(value))
             {
                 settings[parts[0]] = value;
                 continue;
             }
-            var known = settings.Count == 0 ? "no settings" : string.Join(", ", settings.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Key}={s.Value}")));
+            var known = settings.Count == 0
+                ? "no settings" : string.Join(", ", settings.Select(s => string.Create(CultureInfo.InvariantCulture, $"{s.Key}={s.Value}")));
             throw new BayouException($"--set {change}: {owner} knows {known}");
         }
         return settings;

@@ -11,7 +11,8 @@ public static class LabelSmoothingCrossEntropyLoss
     /// <param name="logits">[N, K].</param>
     /// <param name="labels">[N], int64 class indices.</param>
     /// <param name="smoothing">s, 0 for plain cross entropy.</param>
-    /// <param name="classWeights">[K] or null: every class's term is weighted, and the sum divided by the weights of the labels (as PyTorch's cross_entropy does).</param>
+    /// <param name="classWeights">[K] or null: every class's term is weighted, and the sum divided by the weights of the labels (as PyTorch's cross_entropy
+    /// does).</param>
     public static Tensor Of(Tensor logits, Tensor labels, double smoothing, Tensor? classWeights = null)
     {
         var logProbabilities = nn.functional.log_softmax(logits, -1);

@@ -36,7 +36,8 @@ public readonly record struct CutBox(int Top, int Bottom, int Left, int Right)
 /// <param name="probability">Probability that a batch is mixed at all.</param>
 /// <param name="switchProbability">Probability of cutmix where both are on.</param>
 /// <param name="labelSmoothing">s: the other classes get s/K, the right one 1 - s + s/K.</param>
-public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, double probability = 1, double switchProbability = 0.5, double labelSmoothing = 0.1)
+public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, double probability = 1, double switchProbability = 0.5,
+    double labelSmoothing = 0.1)
 {
     /// <summary>The draw for a step; the same (seed, step) always gives the same one.</summary>
     public Mix Draw(long seed, long step, int height, int width)
@@ -89,7 +90,8 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
             }
         }
         var own = SmoothOneHot(labels, classes, labelSmoothing);
-        return mix.Kind == MixKind.None ? own : own.mul(Number.Of(lambda)).PlusInPlace(SmoothOneHot(labels.flip(0), classes, labelSmoothing).mul_(Number.Of(1 - lambda)));
+        return mix.Kind == MixKind.None
+            ? own : own.mul(Number.Of(lambda)).PlusInPlace(SmoothOneHot(labels.flip(0), classes, labelSmoothing).mul_(Number.Of(1 - lambda)));
     }
 
     /// <summary>[N] -> [N, K]: 1 - s + s/K at the label, s/K elsewhere.</summary>
@@ -97,6 +99,7 @@ public sealed class Mixup(int classes, double mixupAlpha, double cutmixAlpha, do
     {
         var off = smoothing / classes;
         var count = labels.shape[0];
-        return full([count, classes], Number.Of(off), ScalarType.Float32).scatter_(1, labels.unsqueeze(1), full([count, 1], Number.Of(1 - smoothing + off), ScalarType.Float32));
+        return full([count, classes], Number.Of(off), ScalarType.Float32)
+            .scatter_(1, labels.unsqueeze(1), full([count, 1], Number.Of(1 - smoothing + off), ScalarType.Float32));
     }
 }

@@ -44,7 +44,8 @@ public static class ParameterGroups
     private static double LayerScale(double decay, ILayerwise layers, string name)
     {
         var id = layers.LayerId(name);
-        if (id < 0 || id > layers.LayerCount) throw new BayouException($"{layers.GetType().Name} gives parameter {name} layer id {id}, outside 0 to {layers.LayerCount}");
+        if (id < 0 || id > layers.LayerCount)
+            throw new BayouException($"{layers.GetType().Name} gives parameter {name} layer id {id}, outside 0 to {layers.LayerCount}");
         return Math.Pow(decay, layers.LayerCount - id);
     }
 }

@@ -102,7 +102,9 @@ public sealed record Recipe
     /// <summary>Loss weight of every class, in the order of the labels; null: all the same.</summary>
     public IReadOnlyList<double>? ClassWeights { get; init; }
 
-    /// <summary>Share of the distillation loss, 0..1: loss = (1 - w) cross entropy + w <see cref="DistillationLoss"/>. Above 0 the training needs a teacher.</summary>
+    /// <summary>
+    /// Share of the distillation loss, 0..1: loss = (1 - w) cross entropy + w <see cref="DistillationLoss"/>. Above 0 the training needs a teacher.
+    /// </summary>
     public double DistillWeight { get; init; }
 
     /// <summary>Temperature of the distillation.</summary>
@@ -168,8 +170,8 @@ public sealed record Recipe
     };
 
     /// <summary>
-    /// A few epochs on a CPU: a learning rate that is not scaled, a warm-up of a twentieth of the run, an average with a ramp, layer scale that lets the blocks learn from the
-    /// start, and none of the regularisation that only pays over hundreds of epochs.
+    /// A few epochs on a CPU: a learning rate that is not scaled, a warm-up of a twentieth of the run, an average with a ramp, layer scale that lets the blocks
+    /// learn from the start, and none of the regularisation that only pays over hundreds of epochs.
     /// </summary>
     public static Recipe Short(int epochs, int batch = 128, double lr = 4e-3) => new()
     {

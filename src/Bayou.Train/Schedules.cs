@@ -27,7 +27,10 @@ public static class Schedules
         return values;
     }
 
-    /// <summary>Warm-up length as the official code decides it: <paramref name="warmupSteps"/> replaces the epochs' length, but only counts when there is a warm-up at all.</summary>
+    /// <summary>
+    /// Warm-up length as the official code decides it: <paramref name="warmupSteps"/> replaces the epochs' length, but only counts when there is a warm-up at
+    /// all.
+    /// </summary>
     /// <exception cref="BayouException">Warm-up steps without warm-up epochs (the official code fails an assertion).</exception>
     public static int WarmupSteps(double warmupEpochs, int stepsPerEpoch, int warmupSteps = 0)
     {

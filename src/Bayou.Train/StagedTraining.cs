@@ -6,7 +6,8 @@ namespace Bayou.Train;
 /// <summary>One stage of a training.</summary>
 /// <param name="Name">Short, for the run folder and the screen, e.g. "hybrid-rl".</param>
 /// <param name="Recipe">How; the batch must be that of the whole training.</param>
-/// <param name="Begin">Prepares the network; called before every session of the stage, also a resumed one, so it must only set modes. Null: nothing to set.</param>
+/// <param name="Begin">Prepares the network; called before every session of the stage, also a resumed one, so it must only set modes. Null: nothing to
+/// set.</param>
 /// <param name="Change">Changes weights once, before the first step of the stage; sees the training pictures. Null: nothing to change.</param>
 public sealed record TrainStage(string Name, Recipe Recipe, Action? Begin = null, Action<IBatchSource>? Change = null);
 
@@ -27,8 +28,9 @@ public static class StagedTraining
         Directory.Exists(folder) && Directory.EnumerateDirectories(folder).Prepend(folder).Any(f => File.Exists(Path.Combine(f, Checkpoint)));
 
     /// <summary>
-    /// Trains in place. Each stage begins from the last weights of the one before it and writes into a folder of its own below the run folder; a resumed training goes on in the
-    /// stage it was in. Arguments and result as in <see cref="Trainer.Train"/>; curves, steps and times are those of all stages, the best weights those of the last.
+    /// Trains in place. Each stage begins from the last weights of the one before it and writes into a folder of its own below the run folder; a resumed
+    /// training goes on in the stage it was in. Arguments and result as in <see cref="Trainer.Train"/>; curves, steps and times are those of all stages, the
+    /// best weights those of the last.
     /// </summary>
     /// <param name="network">The network.</param>
     /// <param name="train">Training batches.</param>
@@ -37,7 +39,8 @@ public static class StagedTraining
     /// <param name="options">Where, seed, callbacks; null for the defaults.</param>
     /// <param name="stageBegins">Told the name of each stage; null for nobody.</param>
     public static TrainResult Train(
-        nn.Module<Tensor, Tensor> network, IBatchSource train, IBatchSource? val, Recipe recipe, TrainerOptions? options = null, Action<string>? stageBegins = null)
+        nn.Module<Tensor, Tensor> network, IBatchSource train, IBatchSource? val, Recipe recipe, TrainerOptions? options = null,
+            Action<string>? stageBegins = null)
     {
         options ??= new();
         if (network is not IStagedNetwork staged) return Trainer.Train(network, train, val, recipe, options);

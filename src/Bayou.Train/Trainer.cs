@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// The training loop. Runs on the CPU are repeatable: (network, source, recipe, seed, threads) decide the weights bit for bit, and a run that was killed anywhere and resumed
-/// ends with the same weights as one that was not.
+/// The training loop. Runs on the CPU are repeatable: (network, source, recipe, seed, threads) decide the weights bit for bit, and a run that was killed
+/// anywhere and resumed ends with the same weights as one that was not.
 /// </summary>
 public static class Trainer
 {
@@ -17,19 +17,24 @@ public static class Trainer
     /// <param name="val">Validation batches for the evaluation after each epoch; null for none.</param>
     /// <param name="recipe">How.</param>
     /// <param name="options">Where, seed, callbacks; null for the defaults.</param>
-    /// <returns>Curves, the best weights, and how it ended. The network is left with its final weights (the last good ones if the training diverged), in eval mode.</returns>
+    /// <returns>Curves, the best weights, and how it ended. The network is left with its final weights (the last good ones if the training diverged), in eval
+    /// mode.</returns>
     /// <exception cref="BayouException">Recipe, source and network do not fit together, or the checkpoint belongs to another training.</exception>
     public static TrainResult Train(nn.Module<Tensor, Tensor> network, IBatchSource train, IBatchSource? val, Recipe recipe, TrainerOptions? options = null)
     {
         options ??= new();
         recipe.Checked();
-        if (train.BatchSize != recipe.Batch) throw new BayouException($"the recipe wants batches of {recipe.Batch}, the training source gives {train.BatchSize}: make them equal");
+        if (train.BatchSize != recipe.Batch)
+            throw new BayouException($"the recipe wants batches of {recipe.Batch}, the training source gives {train.BatchSize}: make them equal");
         if (val is not null && val.Classes != train.Classes) throw new BayouException($"training has {train.Classes} classes, validation {val.Classes}");
         var stepsPerEpoch = train.BatchCount / recipe.UpdateFreq;
-        if (stepsPerEpoch == 0) throw new BayouException($"an epoch of {train.BatchCount} batches is shorter than one step of {recipe.UpdateFreq}: use a smaller batch or update frequency");
-        if (recipe.DistillWeight > 0 && options.Teacher is null) throw new BayouException("the recipe distils, and there is no teacher: give one, or set DistillWeight to 0");
+        if (stepsPerEpoch == 0)
+            throw new BayouException($"an epoch of {train.BatchCount} batches is shorter than one step of {recipe.UpdateFreq}: use a smaller batch or update frequency");
+        if (recipe.DistillWeight > 0 && options.Teacher is null)
+            throw new BayouException("the recipe distils, and there is no teacher: give one, or set DistillWeight to 0");
         var own = options.Loss ?? network as ITrainingLoss;
-        if (recipe.ClassWeights is { } w && w.Count != train.Classes) throw new BayouException($"the recipe weights {w.Count} classes, the data have {train.Classes}");
+        if (recipe.ClassWeights is { } w && w.Count != train.Classes)
+            throw new BayouException($"the recipe weights {w.Count} classes, the data have {train.Classes}");
         if (options.TuneAllocator) GlibcAllocator.KeepFreedMemory();
 
         // --- what is trained, and with what
@@ -162,7 +167,8 @@ public static class Trainer
             using (no_grad()) teacher = options.Teacher!(images);
             if (!teacher.shape.SequenceEqual(logits.shape))
                 throw new BayouException($"the teacher gives [{string.Join(", ", teacher.shape)}] logits, the network [{string.Join(", ", logits.shape)}]");
-            return loss.mul(Number.Of(1 - recipe.DistillWeight)).Plus(DistillationLoss.Of(logits, teacher, recipe.DistillTemperature).mul(Number.Of(recipe.DistillWeight)));
+            return loss.mul(Number.Of(1 - recipe.DistillWeight))
+                .Plus(DistillationLoss.Of(logits, teacher, recipe.DistillTemperature).mul(Number.Of(recipe.DistillWeight)));
         }
 
         void Report(int step, double loss, double norm)
@@ -203,7 +209,8 @@ public static class Trainer
                 if (emaScore is not null) Consider(emaScore, average: true);
             }
             var record = new EpochRecord(
-                state.Epoch, state.Epoch * stepsPerEpoch + state.StepInEpoch, state.LossSum / Math.Max(1, state.LossCount), rates[(state.Epoch + 1) * stepsPerEpoch - 1],
+                state.Epoch, state.Epoch * stepsPerEpoch + state.StepInEpoch, state.LossSum / Math.Max(1, state.LossCount),
+                rates[(state.Epoch + 1) * stepsPerEpoch - 1],
                 state.LossCount / Math.Max(1e-9, state.TrainSeconds), score, emaScore);
             state.Curves.Add(record);
             if (score is not null) events?.Scalar("val/top1", score.Top1, record.Step);
@@ -251,7 +258,8 @@ public static class Trainer
         }
 
         (TrainOutcome, string) Diverged(string what, int step) =>
-            (TrainOutcome.Diverged, $"training diverged: {what} at step {step + 1} (epoch {state.Epoch + 1}). The weights of the last finished epoch are kept. " +
+            (TrainOutcome.Diverged,
+                $"training diverged: {what} at step {step + 1} (epoch {state.Epoch + 1}). The weights of the last finished epoch are kept. " +
                 $"Lower the learning rate (now {recipe.LearningRate:G3}), lengthen the warm-up, or set ClipNorm");
     }
 

@@ -1,6 +1,8 @@
 namespace Bayou.Train;
 
-/// <summary>Where and how a training runs; none of this changes the weights it ends with (but <see cref="Seed"/>, <see cref="Teacher"/> and <see cref="MaxSeconds"/>).</summary>
+/// <summary>
+/// Where and how a training runs; none of this changes the weights it ends with (but <see cref="Seed"/>, <see cref="Teacher"/> and <see cref="MaxSeconds"/>).
+/// </summary>
 public sealed record TrainerOptions
 {
     /// <summary>Folder for checkpoint.safetensors, best.safetensors, last.safetensors and tb/; null writes nothing.</summary>
@@ -15,7 +17,9 @@ public sealed record TrainerOptions
     /// <summary>Logits [N, K] of a teacher for the pictures [N, C, H, W] as the network sees them; needed when the recipe distils.</summary>
     public Func<TorchSharp.torch.Tensor, TorchSharp.torch.Tensor>? Teacher { get; init; }
 
-    /// <summary>The loss instead of the recipe's on the logits; null: the network's own where it is an <see cref="ITrainingLoss"/>, else the recipe's.</summary>
+    /// <summary>
+    /// The loss instead of the recipe's on the logits; null: the network's own where it is an <see cref="ITrainingLoss"/>, else the recipe's.
+    /// </summary>
     public ITrainingLoss? Loss { get; init; }
 
     /// <summary>Called after every optimizer step.</summary>
@@ -74,7 +78,8 @@ public enum TrainOutcome
 /// <param name="Eta">Estimated time to the end, evaluations not counted.</param>
 /// <param name="ValAccuracy">Top-1 of the last evaluation (the better of network and average), or null before the first.</param>
 public readonly record struct TrainProgress(
-    int Epoch, int Epochs, int Step, int Steps, double Loss, double LearningRate, double GradientNorm, double ImagesPerSecond, TimeSpan Eta, double? ValAccuracy);
+    int Epoch, int Epochs, int Step, int Steps, double Loss, double LearningRate, double GradientNorm, double ImagesPerSecond, TimeSpan Eta,
+        double? ValAccuracy);
 
 /// <summary>Top-1, top-5 and loss on the validation part.</summary>
 public sealed record Score(double Top1, double Top5, double Loss);
@@ -89,7 +94,9 @@ public sealed record Score(double Top1, double Top5, double Loss);
 /// <param name="EmaVal">The running average on it; null without one.</param>
 public sealed record EpochRecord(int Epoch, int Step, double TrainLoss, double LearningRate, double ImagesPerSecond, Score? Val, Score? EmaVal);
 
-/// <summary>What came out of a training. The network itself holds its final weights, not the average and not the best ones: see <see cref="UseBest"/>.</summary>
+/// <summary>
+/// What came out of a training. The network itself holds its final weights, not the average and not the best ones: see <see cref="UseBest"/>.
+/// </summary>
 public sealed class TrainResult : IDisposable
 {
     /// <summary>How it ended.</summary>

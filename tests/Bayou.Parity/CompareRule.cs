@@ -34,9 +34,11 @@ public sealed record CompareRule(
         // By name only: Enum.Parse alone would take "3" as well.
         if (!Enum.TryParse<CompareMode>(name, ignoreCase: true, out var mode) || !char.IsLetter(name[0]))
             throw new BayouException($"config.json: \"compare\" has the unknown mode '{name}'");
-        var rule = new CompareRule(tensors, mode, Number(entry, "rtol", 0), Number(entry, "atol", 0), Number(entry, "fraction", -1), (int)Number(entry, "axis", 0));
+        var rule = new CompareRule(tensors, mode, Number(entry, "rtol", 0), Number(entry, "atol", 0), Number(entry, "fraction", -1),
+            (int)Number(entry, "axis", 0));
         if (rule.RelativeTolerance < 0 || rule.AbsoluteTolerance < 0) throw new BayouException("config.json: \"compare\" has a negative tolerance");
-        if (mode == CompareMode.Fraction && rule.Fraction is not (> 0 and <= 1)) throw new BayouException("config.json: mode fraction needs a \"fraction\" above 0 and up to 1");
+        if (mode == CompareMode.Fraction && rule.Fraction is not (> 0 and <= 1))
+            throw new BayouException("config.json: mode fraction needs a \"fraction\" above 0 and up to 1");
         return rule;
     }
 

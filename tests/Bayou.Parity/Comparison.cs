@@ -17,7 +17,8 @@ public sealed record Comparison(bool Passed, double Ratio, string Reason)
     {
         if (rule.Mode == CompareMode.Skip) return Equal;
         if (ours.dtype != reference.dtype) return Failed($"has elements of {ours.dtype}, expected {reference.dtype}");
-        if (!ours.shape.SequenceEqual(reference.shape)) return Failed($"has shape [{string.Join(", ", ours.shape)}], expected [{string.Join(", ", reference.shape)}]");
+        if (!ours.shape.SequenceEqual(reference.shape))
+            return Failed($"has shape [{string.Join(", ", ours.shape)}], expected [{string.Join(", ", reference.shape)}]");
         TensorValues a = new(ours), b = new(reference);
         return rule.Mode switch
         {

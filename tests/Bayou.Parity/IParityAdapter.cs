@@ -8,7 +8,8 @@ namespace Bayou.Parity;
 /// <param name="Config">config.json.</param>
 /// <param name="Weights">weights.safetensors, empty when the case has none.</param>
 /// <param name="Inputs">inputs.safetensors, empty when the case has none.</param>
-/// <param name="Expected">outputs.safetensors, empty when the case keeps its expected values in config.json. An adapter may read names and shapes from it, never values.</param>
+/// <param name="Expected">outputs.safetensors, empty when the case keeps its expected values in config.json. An adapter may read names and shapes from it,
+/// never values.</param>
 public sealed record ParityCase(
     string Folder,
     JsonElement Config,
@@ -26,6 +27,8 @@ public interface IParityAdapter
     /// config.json: return them under "config/&lt;path&gt;" through <see cref="ExpectedFromConfig"/>.</summary>
     IReadOnlyDictionary<string, torch.Tensor> Run(ParityCase c);
 
-    /// <summary>Expected values that the case keeps in config.json instead of outputs.safetensors, named as <see cref="Run"/> names ours; null when there are none.</summary>
+    /// <summary>
+    /// Expected values that the case keeps in config.json instead of outputs.safetensors, named as <see cref="Run"/> names ours; null when there are none.
+    /// </summary>
     IReadOnlyDictionary<string, torch.Tensor>? ExpectedFromConfig(ParityCase c) => null;
 }

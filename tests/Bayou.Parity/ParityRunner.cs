@@ -19,7 +19,8 @@ public enum Outcome { Passed, Failed, Unknown }
 /// <param name="Reasons">Why it failed.</param>
 /// <param name="Seconds">Time taken.</param>
 public sealed record CaseResult(
-    string System, string Case, string Folder, Outcome Outcome, int Tensors, int Skipped, double Worst, string? WorstTensor, IReadOnlyList<string> Reasons, double Seconds);
+    string System, string Case, string Folder, Outcome Outcome, int Tensors, int Skipped, double Worst, string? WorstTensor, IReadOnlyList<string> Reasons,
+    double Seconds);
 
 /// <summary>Finds golden cases in folders and compares what the adapters compute with what the cases expect.</summary>
 /// <param name="adapters">One for each value of "adapter".</param>
@@ -29,7 +30,9 @@ public sealed class ParityRunner(IEnumerable<IParityAdapter> adapters)
 
     private readonly Dictionary<string, IParityAdapter> adapters = adapters.ToDictionary(a => a.Name);
 
-    /// <summary>The case folders below the given ones, in order of their paths: those with a config.json, and those that have a case's other files but lack it.</summary>
+    /// <summary>
+    /// The case folders below the given ones, in order of their paths: those with a config.json, and those that have a case's other files but lack it.
+    /// </summary>
     /// <exception cref="BayouException">A folder does not exist.</exception>
     public static IReadOnlyList<string> FindCases(IEnumerable<string> folders)
     {
@@ -81,7 +84,8 @@ public sealed class ParityRunner(IEnumerable<IParityAdapter> adapters)
         {
             progress.Reasons.Add($"{e.GetType().Name}: {e.Message}{Environment.NewLine}{e.StackTrace}");
         }
-        return new CaseResult(system, name, folder, outcome, progress.Compared, progress.Skipped, progress.Worst, progress.WorstTensor, progress.Reasons, clock.Elapsed.TotalSeconds);
+        return new CaseResult(system, name, folder, outcome, progress.Compared, progress.Skipped, progress.Worst, progress.WorstTensor, progress.Reasons,
+            clock.Elapsed.TotalSeconds);
     }
 
     /// <summary>Runs one case, of whatever system.</summary>
@@ -121,7 +125,8 @@ public sealed class ParityRunner(IEnumerable<IParityAdapter> adapters)
         if (progress.Compared == 0 && progress.Reasons.Count == 0) progress.Reasons.Add("every output is skipped: nothing was compared");
     }
 
-    private static void Compare(string name, torch.Tensor reference, IReadOnlyDictionary<string, torch.Tensor> ours, IReadOnlyList<CompareRule> rules, Progress progress)
+    private static void Compare(string name, torch.Tensor reference, IReadOnlyDictionary<string, torch.Tensor> ours, IReadOnlyList<CompareRule> rules,
+        Progress progress)
     {
         if (rules.FirstOrDefault(r => r.Matches(name)) is not { } rule)
         {

@@ -48,7 +48,8 @@ public static class ParityTool
             results.Add(result);
             if (!options.Json && !(options.KnownOnly && result.Outcome == Outcome.Unknown)) Print(result, options.Verbose, output);
         }
-        int passed = results.Count(r => r.Outcome == Outcome.Passed), failed = results.Count(r => r.Outcome == Outcome.Failed), unknown = results.Count - passed - failed;
+        int passed = results.Count(r => r.Outcome == Outcome.Passed), failed = results.Count(r => r.Outcome == Outcome.Failed),
+            unknown = results.Count - passed - failed;
         if (options.Json)
         {
             var shown = results.Where(r => !(options.KnownOnly && r.Outcome == Outcome.Unknown));

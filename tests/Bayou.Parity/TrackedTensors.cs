@@ -19,7 +19,8 @@ public sealed class TrackedTensors : IReadOnlyDictionary<string, torch.Tensor>, 
     public IEnumerable<string> Unread => Keys.Where(k => !read.ContainsKey(k));
 
     public torch.Tensor this[string key] =>
-        TryGetValue(key, out var tensor) ? tensor : throw new BayouException($"the case has no tensor '{key}'{(file is null ? "" : $" in {Path.GetFileName(file.Path)}")}");
+        TryGetValue(key, out var tensor)
+            ? tensor : throw new BayouException($"the case has no tensor '{key}'{(file is null ? "" : $" in {Path.GetFileName(file.Path)}")}");
 
     public IEnumerable<string> Keys => file?.Keys ?? [];
 

@@ -6,8 +6,8 @@ namespace Bayou.Tests;
 internal static class LiveTensors
 {
     /// <summary>
-    /// The number of live tensors once everything that earlier tests left to the collector is gone: freed later, it would hide a growth or look like a negative one. The count a test
-    /// compares with this one is taken without collecting, so that tensors left to the collector show.
+    /// The number of live tensors once everything that earlier tests left to the collector is gone: freed later, it would hide a growth or look like a negative
+    /// one. The count a test compares with this one is taken without collecting, so that tensors left to the collector show.
     /// </summary>
     public static long Settled()
     {

@@ -18,6 +18,7 @@ internal static class TensorAssert
         var excess = (e - a).abs() - (e.abs() * rtol + atol);
         var bad = excess.gt(0).logical_or(e.isnan().ne(a.isnan()));
         var count = bad.sum().item<long>();
-        Assert.True(count == 0, count == 0 ? "" : $"{count} of {e.numel()} elements differ, the worst by {(e - a).abs().max().item<double>():G4} (largest expected {e.abs().max().item<double>():G4})");
+        Assert.True(count == 0,
+            count == 0 ? "" : $"{count} of {e.numel()} elements differ, the worst by {(e - a).abs().max().item<double>():G4} (largest expected {e.abs().max().item<double>():G4})");
     }
 }

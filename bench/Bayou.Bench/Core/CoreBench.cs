@@ -12,8 +12,9 @@ using static TorchSharp.torch;
 namespace Bayou.Bench;
 
 /// <summary>
-/// The main job's speed: training steps and predictions of the demo's network and of ConvNeXt-T, against the same network in plain TorchSharp and ONNX Runtime; loading alone; resizing.
-/// Every step is a whole one: forward, loss, backward, AdamW. Data of the loader are drawn pixels in memory, so that no disk is measured.
+/// The main job's speed: training steps and predictions of the demo's network and of ConvNeXt-T, against the same network in plain TorchSharp and ONNX Runtime;
+/// loading alone; resizing. Every step is a whole one: forward, loss, backward, AdamW. Data of the loader are drawn pixels in memory, so that no disk is
+/// measured.
 /// </summary>
 internal sealed class CoreBench : IBenchmark
 {
@@ -24,14 +25,16 @@ internal sealed class CoreBench : IBenchmark
 
     public string Name => "core";
 
-    public string Summary => "training and inference of the demo's network and ConvNeXt-T against plain TorchSharp and ONNX Runtime; loader; resize against SkiaSharp";
+    public string Summary =>
+        "training and inference of the demo's network and ConvNeXt-T against plain TorchSharp and ONNX Runtime; loader; resize against SkiaSharp";
 
     public void Run(BenchContext context)
     {
         var training = Training(context, "ConvNeXt 48-96-192 at 28, batch 64", Demo, 28, 64, seconds: 6, least: 20);
         Training(context, "ConvNeXt-T at 224, batch 2", Tiny, 224, 2, seconds: 8, least: 3);
         var ratios = new List<double>();
-        foreach (var (name, config, size, batch) in new[] { ("ConvNeXt 48-96-192 at 28", Demo, 28, 1), ("ConvNeXt 48-96-192 at 28", Demo, 28, 64), ("ConvNeXt-T at 224", Tiny, 224, 1) })
+        foreach (var (name, config, size, batch) in new[] { ("ConvNeXt 48-96-192 at 28", Demo, 28, 1), ("ConvNeXt 48-96-192 at 28", Demo, 28, 64),
+            ("ConvNeXt-T at 224", Tiny, 224, 1) })
             ratios.Add(Inference(context, $"{name}, batch {batch}", config, size, batch));
         var loaded = Loading(context);
         Resizing(context);
@@ -44,12 +47,14 @@ internal sealed class CoreBench : IBenchmark
     {
         using var scope = NewDisposeScope();
         GlibcAllocator.KeepFreedMemory();
-        Tensor planar = randn(batch, config.InChannels, size, size), last = planar.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2), labels = randint(0, config.Classes, batch);
+        Tensor planar = randn(batch, config.InChannels, size, size), last = planar.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2),
+            labels = randint(0, config.Classes, batch);
         using var network = new ConvNeXt(config);
         using PlainConvNeXt plain = new(config), plainLast = new(config);
         using (no_grad())
         {
-            foreach (var parameter in plainLast.parameters().Where(p => p.dim() == 4)) parameter.set_(parameter.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2));
+            foreach (var parameter in plainLast.parameters().Where(p => p.dim() == 4))
+                parameter.set_(parameter.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2));
         }
         using var optimizer = new AdamW(ParameterGroups.Of(network, 1));
         using optim.Optimizer plainOptimizer = optim.AdamW(plain.parameters()), lastOptimizer = optim.AdamW(plainLast.parameters());
@@ -82,7 +87,8 @@ internal sealed class CoreBench : IBenchmark
         }
         // The backward of a product is two products.
         var work = 3.0 * macs * batch / (times[0] * 1e6);
-        return context.Add("training", title, times[0], new Dictionary<string, double> { ["plain"] = times[1], ["plain, channels-last"] = times[2] }, work / context.FmaPeak,
+        return context.Add("training", title, times[0], new Dictionary<string, double> { ["plain"] = times[1], ["plain, channels-last"] = times[2] },
+            work / context.FmaPeak,
             new Dictionary<string, double>
             {
                 ["share of GEMM"] = work / context.GemmPeak,
@@ -142,7 +148,11 @@ internal sealed class CoreBench : IBenchmark
         })
         {
             var size = side == 28 ? 28 : 224;
-            var preprocessing = Preprocessing.For(size, channels) with { Mean = [.. Enumerable.Repeat(0.3f, channels)], Std = [.. Enumerable.Repeat(0.3f, channels)] };
+            var preprocessing = Preprocessing.For(size, channels) with
+            {
+                Mean = [.. Enumerable.Repeat(0.3f, channels)],
+                Std = [.. Enumerable.Repeat(0.3f, channels)]
+            };
             var loader = new ImageLoader(new DrawnPictures(Math.Min(count, 1000), count, side, channels, context.Seed), 64, new LoaderOptions
             {
                 Shuffle = true,
@@ -158,7 +168,8 @@ internal sealed class CoreBench : IBenchmark
             context.Seconds = 1;
             var ms = context.Time(3, Read)[0];
             var perSecond = count * 1e3 / ms;
-            context.Add("loading, one thread", title, ms * 64 / count, new Dictionary<string, double>(), notes: new Dictionary<string, double> { ["img/s"] = perSecond });
+            context.Add("loading, one thread", title, ms * 64 / count, new Dictionary<string, double>(),
+                notes: new Dictionary<string, double> { ["img/s"] = perSecond });
             if (speed == 0) speed = perSecond;
         }
         return speed;
@@ -173,7 +184,8 @@ internal sealed class CoreBench : IBenchmark
             var target = new byte[to * to * 3];
             using SKBitmap from = new(width, height, SKColorType.Rgba8888, SKAlphaType.Opaque), into = new(to, to, SKColorType.Rgba8888, SKAlphaType.Opaque);
             var pixels = from.GetPixelSpan();
-            for (var i = 0; i < width * height; i++) (pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2], pixels[4 * i + 3]) = (source[3 * i], source[3 * i + 1], source[3 * i + 2], 255);
+            for (var i = 0; i < width * height; i++)
+                (pixels[4 * i], pixels[4 * i + 1], pixels[4 * i + 2], pixels[4 * i + 3]) = (source[3 * i], source[3 * i + 1], source[3 * i + 2], 255);
             context.Row("resize, one thread", $"{width}x{height} to {to}x{to}, RGB, antialiased bilinear",
                 () => ImageResize.Resize(source, width, height, 3, target, to, to, ResampleFilter.Bilinear),
                 [("skia, mipmaps", () => from.ScalePixels(into, new SKSamplingOptions(SKFilterMode.Linear, SKMipmapMode.Linear)))]);

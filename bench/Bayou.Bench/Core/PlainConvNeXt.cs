@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Bench;
 
-/// <summary>The same ConvNeXt as a user of TorchSharp writes it: torch.nn modules, planar tensors (channels-last ones give its channels-last form), nothing of Bayou.</summary>
+/// <summary>
+/// The same ConvNeXt as a user of TorchSharp writes it: torch.nn modules, planar tensors (channels-last ones give its channels-last form), nothing of Bayou.
+/// </summary>
 internal sealed class PlainConvNeXt : nn.Module<Tensor, Tensor>
 {
     private readonly nn.Module<Tensor, Tensor>[] downsamples, stages;
@@ -20,7 +22,8 @@ internal sealed class PlainConvNeXt : nn.Module<Tensor, Tensor>
             downsamples[s] = s == 0
                 ? nn.Sequential(nn.Conv2d(c.InChannels, dims[0], c.Patch, stride: c.Patch), new ChannelNorm(dims[0]))
                 : nn.Sequential(new ChannelNorm(dims[s - 1]), nn.Conv2d(dims[s - 1], dims[s], 2, stride: 2));
-            stages[s] = nn.Sequential(Enumerable.Range(0, depths[s]).Select(_ => new Block(dims[s], c.Kernel, c.LayerScale)).ToArray<nn.Module<Tensor, Tensor>>());
+            stages[s] = nn.Sequential(Enumerable.Range(0, depths[s]).Select(_ => new Block(dims[s], c.Kernel, c.LayerScale))
+                .ToArray<nn.Module<Tensor, Tensor>>());
             register_module($"downsample{s}", downsamples[s]);
             register_module($"stage{s}", stages[s]);
         }

@@ -4,7 +4,10 @@ using Bayou.Kernels;
 
 namespace Bayou.Bench;
 
-/// <summary>Corrupted pictures a second at severity 3, all threads, against plain loops; both give the same pictures (checked), but for the last digits of their arithmetic.</summary>
+/// <summary>
+/// Corrupted pictures a second at severity 3, all threads, against plain loops; both give the same pictures (checked), but for the last digits of their
+/// arithmetic.
+/// </summary>
 public sealed class CorruptionsBenchmark : IBenchmark
 {
     private const int Severity = 3;
@@ -34,7 +37,8 @@ public sealed class CorruptionsBenchmark : IBenchmark
                     peers.Add((corruption == Corruption.JpegCompression ? "skia" : "plain", () => All(pictures, i => Plain(i))));
                 }
                 var times = context.Time(3, [() => All(pictures, Ours), .. peers.Select(p => p.Item2)]);
-                var row = context.Add(corruption.Name(), $"{pictures} x {side}x{side}", times[0], peers.Zip(times.Skip(1)).ToDictionary(p => p.First.Item1, p => p.Second),
+                var row = context.Add(corruption.Name(), $"{pictures} x {side}x{side}", times[0],
+                    peers.Zip(times.Skip(1)).ToDictionary(p => p.First.Item1, p => p.Second),
                     notes: new Dictionary<string, double> { ["img/s"] = 1000 * pictures / times[0] });
                 if (row.RatioBestPeer is { } ratio) ratios.Add(ratio);
             }
@@ -45,12 +49,14 @@ public sealed class CorruptionsBenchmark : IBenchmark
     private static void All(int pictures, Func<int, object?> run) =>
         Parallel.For(0, pictures, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i => run(i));
 
-    // Plain loops that compute something else would be no peer. Elastic rounds its affine map to 1/32 pixels as published, the plain one does not; frost is scaled differently at 32.
+    // Plain loops that compute something else would be no peer. Elastic rounds its affine map to 1/32 pixels as published, the plain one does not; frost is
+    // scaled differently at 32.
     private static void Check(Corruption corruption, byte[] ours, byte[] plain)
     {
         var difference = ours.Zip(plain, (a, b) => (double)Math.Abs(a - b)).Average();
         var allowed = corruption is Corruption.ElasticTransform or Corruption.Frost ? 6 : 0.6;
-        if (difference > allowed) throw new BayouException($"{corruption.Name()}: the plain loops differ by {difference:0.00} grey levels on average; they measure something else");
+        if (difference > allowed)
+            throw new BayouException($"{corruption.Name()}: the plain loops differ by {difference:0.00} grey levels on average; they measure something else");
     }
 
     // Smooth shapes with edges and some texture.

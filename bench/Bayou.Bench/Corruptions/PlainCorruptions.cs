@@ -4,8 +4,8 @@ using Bayou.Kernels;
 namespace Bayou.Bench;
 
 /// <summary>
-/// The corruptions as one writes them down from their definitions: an array of doubles, plain loops, a function call for every value outside the picture. Severity 3 of the
-/// constants for 224 and 32 pixels; the same random numbers as the library, so that results can be compared.
+/// The corruptions as one writes them down from their definitions: an array of doubles, plain loops, a function call for every value outside the picture.
+/// Severity 3 of the constants for 224 and 32 pixels; the same random numbers as the library, so that results can be compared.
 /// </summary>
 internal sealed class PlainCorruptions(bool small)
 {
@@ -93,7 +93,8 @@ internal sealed class PlainCorruptions(bool small)
     {
         var sum = 0.0;
         for (var j = -r; j <= r; j++)
-            for (var i = -r; i <= r; i++) sum += kernel[j + r, i + r] * x[(FilterBorder.Reflect101.Index(y + j, height) * width + FilterBorder.Reflect101.Index(c + i, width)) * 3 + k];
+            for (var i = -r; i <= r; i++)
+                sum += kernel[j + r, i + r] * x[(FilterBorder.Reflect101.Index(y + j, height) * width + FilterBorder.Reflect101.Index(c + i, width)) * 3 + k];
         return sum;
     });
 
@@ -138,7 +139,8 @@ internal sealed class PlainCorruptions(bool small)
             var total = 0.0;
             for (var i = 0; i < w.Length; i++)
             {
-                int row = Math.Clamp(y + (int)Math.Ceiling(i * Math.Sin(t) - 0.5), 0, height - 1), column = Math.Clamp(c + (int)Math.Ceiling(i * Math.Cos(t) - 0.5), 0, width - 1);
+                int row = Math.Clamp(y + (int)Math.Ceiling(i * Math.Sin(t) - 0.5), 0, height - 1),
+                    column = Math.Clamp(c + (int)Math.Ceiling(i * Math.Cos(t) - 0.5), 0, width - 1);
                 total += w[i] / sum * x[(row * width + column) * channels + k];
             }
             return total;
@@ -194,12 +196,14 @@ internal sealed class PlainCorruptions(bool small)
             for (var i = 0; i < little.Pixels.Length; i++)
             {
                 int x = i / 3 % little.Width, y = i / 3 / little.Width;
-                little.Pixels[i] = ice.Pixels[((int)((y + .5) * ice.Height / little.Height) * ice.Width + (int)((x + .5) * ice.Width / little.Width)) * 3 + i % 3];
+                little.Pixels[i] = ice.Pixels[((int)((y + .5) * ice.Height / little.Height) * ice.Width + (int)((x + .5) * ice.Width / little.Width)) * 3
+                    + i % 3];
             }
             ice = little;
         }
         int top = draws.Integer(0, ice.Height - height), left = draws.Integer(0, ice.Width - width);
-        return Array.ConvertAll(Map(3, (y, x, k) => a * picture.Pixels[(y * width + x) * 3 + k] + b * ice.Pixels[((top + y) * ice.Width + left + x) * 3 + k]), v => (byte)Math.Clamp(v, 0, 255));
+        return Array.ConvertAll(Map(3, (y, x, k) => a * picture.Pixels[(y * width + x) * 3 + k] + b * ice.Pixels[((top + y) * ice.Width + left + x) * 3 + k]),
+            v => (byte)Math.Clamp(v, 0, 255));
     }
 
     private byte[] Fog(double[] x, double strength, double decay, CorruptionDraws draws)
@@ -215,7 +219,8 @@ internal sealed class PlainCorruptions(bool small)
         {
             var h = step / 2;
             for (var y = 0; y < n; y += step)
-                for (var c = 0; c < n; c += step) m[y + h, c + h] = (m[y, c] + m[(y + step) % n, c] + m[y, (c + step) % n] + m[(y + step) % n, (c + step) % n]) / 4 + Noise();
+                for (var c = 0; c < n; c += step)
+                    m[y + h, c + h] = (m[y, c] + m[(y + step) % n, c] + m[y, (c + step) % n] + m[(y + step) % n, (c + step) % n]) / 4 + Noise();
             for (var y = 0; y < n; y += step)
                 for (var c = 0; c < n; c += step) m[y, c + h] = (m[y + h, c + h] + m[(y + n - h) % n, c + h] + m[y, c] + m[y, (c + step) % n]) / 4 + Noise();
             for (var y = 0; y < n; y += step)
@@ -256,7 +261,8 @@ internal sealed class PlainCorruptions(bool small)
         // Anchors (centre + side, centre +- side) and (centre - side, centre - side): barycentric coordinates carry the affine map.
         double px(int i) => (i == 2 ? centre - side : centre + side) + shifts[2 * i];
         double py(int i) => (i == 0 ? centre + side : centre - side) + shifts[2 * i + 1];
-        double ax = (px(1) - px(2)) / (2 * side), ay = (py(1) - py(2)) / (2 * side), bx = (px(0) - px(1)) / (2 * side), by = (py(0) - py(1)) / (2 * side), det = ax * by - bx * ay;
+        double ax = (px(1) - px(2)) / (2 * side), ay = (py(1) - py(2)) / (2 * side), bx = (px(0) - px(1)) / (2 * side), by = (py(0) - py(1)) / (2 * side),
+            det = ax * by - bx * ay;
         double Sample(double[] from, double y, double w, int k, FilterBorder border)
         {
             int y0 = (int)Math.Floor(y), x0 = (int)Math.Floor(w);

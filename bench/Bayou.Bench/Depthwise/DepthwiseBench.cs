@@ -8,8 +8,9 @@ using Competitor = Bayou.Bench.DepthwiseTurns.Competitor;
 namespace Bayou.Bench;
 
 /// <summary>
-/// Depthwise convolutions with large kernels, forward and both gradients, and the networks built of them. Ours is what Ops.Conv2d does; like libtorch it is timed in planar and in
-/// channels-last memory, each as the data lie, and in both cases the better one counts (all figures are in the row). Converting between the layouts is a figure of its own.
+/// Depthwise convolutions with large kernels, forward and both gradients, and the networks built of them. Ours is what Ops.Conv2d does; like libtorch it is
+/// timed in planar and in channels-last memory, each as the data lie, and in both cases the better one counts (all figures are in the row). Converting between
+/// the layouts is a figure of its own.
 /// </summary>
 public sealed class DepthwiseBench : IBenchmark
 {
@@ -31,7 +32,8 @@ public sealed class DepthwiseBench : IBenchmark
     /// <inheritdoc/>
     public void Run(BenchContext context)
     {
-        // As the trainer does, and ONNX Runtime with an arena of its own: otherwise page faults of fresh results are most of what is measured, for libtorch as for us.
+        // As the trainer does, and ONNX Runtime with an arena of its own: otherwise page faults of fresh results are most of what is measured, for libtorch as
+        // for us.
         GlibcAllocator.KeepFreedMemory();
         Console.Error.WriteLine($"{DrawnShapes} shapes drawn from seed {context.Seed}; limit {context.FmaPeak:0.0} G multiply-adds/s");
         var cases = DepthwiseCase.Standard().Concat(DepthwiseCase.Drawn(context.Seed, DrawnShapes)).Where(c => context.WantsCase(c.ToString())).ToList();
@@ -105,7 +107,8 @@ public sealed class DepthwiseBench : IBenchmark
     }
 
     // The first two competitors are ours, planar and channels-last.
-    private static BenchRow Row(BenchContext context, string name, DepthwiseCase c, IReadOnlyList<Competitor> competitors, Dictionary<string, double>? notes = null)
+    private static BenchRow Row(BenchContext context, string name, DepthwiseCase c, IReadOnlyList<Competitor> competitors,
+        Dictionary<string, double>? notes = null)
     {
         var medians = DepthwiseTurns.Medians(context.Seconds, [.. competitors, new("", () => MachinePeak.TeamLoop(context.Threads, LoopSteps))]);
         var ours = Math.Min(medians[0], medians[1]);
@@ -130,11 +133,15 @@ public sealed class DepthwiseBench : IBenchmark
         if (forward.Count > 0)
         {
             context.Mark("forward: slowest row, best peer / ours", forward.Min(r => Best(r.Row)), 0.95);
-            context.Mark("forward: geometric mean at 31, 51 and the decomposition", BenchContext.GeometricMean(forward.Where(r => r.Case.Large).Select(r => Best(r.Row))), 1.4);
-            context.Mark("forward: least share of the peak at 56x56, 31, 51 and the decomposition", forward.Where(r => r.Case.Large && r.Case.H == 56).Select(r => r.Row.PeakShare!.Value).DefaultIfEmpty().Min(), 0.75);
+            context.Mark("forward: geometric mean at 31, 51 and the decomposition",
+                BenchContext.GeometricMean(forward.Where(r => r.Case.Large).Select(r => Best(r.Row))), 1.4);
+            context.Mark("forward: least share of the peak at 56x56, 31, 51 and the decomposition",
+                forward.Where(r => r.Case.Large && r.Case.H == 56).Select(r => r.Row.PeakShare!.Value).DefaultIfEmpty().Min(), 0.75);
         }
         if (input.Count > 0) context.Mark("input gradient: slowest row, best peer / ours", input.Min(r => Best(r.Row)), 1.2);
-        if (weight.Count > 0) context.Mark("weight gradient: slowest row at 31, 51 and the decomposition, libtorch / ours", weight.Where(r => r.Case.Large).Select(r => Best(r.Row)).DefaultIfEmpty().Min(), 10);
+        if (weight.Count > 0)
+            context.Mark("weight gradient: slowest row at 31, 51 and the decomposition, libtorch / ours",
+            weight.Where(r => r.Case.Large).Select(r => Best(r.Row)).DefaultIfEmpty().Min(), 10);
     }
 
     private static (Tensor X, Tensor[] Weights) Data(DepthwiseCase c) => (randn(c.N, c.C, c.H, c.W), [.. c.Kernels.Select(k => randn(c.C, 1, k.H, k.W))]);
@@ -166,7 +173,8 @@ public sealed class DepthwiseBench : IBenchmark
     };
 
     // A backward alone: the graph is made once and kept.
-    private static Competitor Backward(string name, DepthwiseCase c, Tensor start, Tensor[] start0, Func<DepthwiseCase, Tensor, Tensor[], Tensor> run, bool ofInput)
+    private static Competitor Backward(string name, DepthwiseCase c, Tensor start, Tensor[] start0, Func<DepthwiseCase, Tensor, Tensor[], Tensor> run,
+        bool ofInput)
     {
         var x = start.detach();
         var weights = start0.Select(w => w.detach().clone()).ToArray();
@@ -187,7 +195,8 @@ public sealed class DepthwiseBench : IBenchmark
     {
         using var scope = NewDisposeScope();
         var last = randn(c.N, c.Stride == 1 ? c.H : (c.H - 1) / 2 + 1, c.Stride == 1 ? c.W : (c.W - 1) / 2 + 1, c.C);
-        var both = DepthwiseTurns.Medians(0.02, [new("", Scoped(() => x.permute(0, 2, 3, 1).contiguous())), new("", Scoped(() => last.permute(0, 3, 1, 2).contiguous()))]);
+        var both = DepthwiseTurns.Medians(0.02,
+            [new("", Scoped(() => x.permute(0, 2, 3, 1).contiguous())), new("", Scoped(() => last.permute(0, 3, 1, 2).contiguous()))]);
         return new() { ["to channels-last and back"] = both.Sum() };
     }
 
@@ -200,7 +209,8 @@ public sealed class DepthwiseBench : IBenchmark
         {
             foreach (var (op, w) in c.Ops.Zip(weights))
             {
-                var conv = new Conv2d(c.C, c.C, ((int)w.shape[2], (int)w.shape[3]), c.Stride, ((int)op.Padding[0], (int)op.Padding[1]), groups: c.C, bias: false);
+                var conv = new Conv2d(c.C, c.C, ((int)w.shape[2], (int)w.shape[3]), c.Stride, ((int)op.Padding[0], (int)op.Padding[1]), groups: c.C,
+                    bias: false);
                 conv.Weight.copy_(w);
                 convs.Add(conv);
             }

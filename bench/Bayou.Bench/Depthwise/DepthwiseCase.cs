@@ -39,14 +39,19 @@ public sealed record DepthwiseCase(int N, int C, int H, int W, (int H, int W)[] 
             }
     }
 
-    /// <summary>Drawn shapes: odd kernels of 3 to 61, square or not, on maps of 5 to 64, up to 320 channels and four pictures, a fifth with stride 2; at most 300 M useful multiply-adds.</summary>
+    /// <summary>
+    /// Drawn shapes: odd kernels of 3 to 61, square or not, on maps of 5 to 64, up to 320 channels and four pictures, a fifth with stride 2; at most 300 M
+    /// useful multiply-adds.
+    /// </summary>
     public static IEnumerable<DepthwiseCase> Drawn(int seed, int count)
     {
         var random = new Random(seed);
         while (count > 0)
         {
             int kh = 3 + 2 * random.Next(30), kw = random.Next(2) == 0 ? kh : 3 + 2 * random.Next(30);
-            var drawn = new DepthwiseCase(random.Next(1, 5), random.Next(8, 321), random.Next(5, 65), random.Next(5, 65), [(kh, kw)], random.Next(5) == 0 ? 2 : 1, $"{kh}x{kw}") { Fixed = false };
+            var drawn = new DepthwiseCase(random.Next(1, 5), random.Next(8, 321), random.Next(5, 65), random.Next(5, 65), [(kh, kw)],
+                random.Next(5) == 0 ? 2 : 1, $"{kh}x{kw}")
+            { Fixed = false };
             if (drawn.UsefulMacs > 300_000_000) continue;
             count--;
             yield return drawn;

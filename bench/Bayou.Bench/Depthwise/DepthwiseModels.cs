@@ -34,7 +34,8 @@ internal static class DepthwiseModels
         List<Competitor> competitors =
         [
             new("", () => Call(network, x, own: true)), new("", () => Call(network, last, own: true)),
-            new("libtorch planar", () => Call(network, x, own: false)), new("libtorch channels-last", () => Call(network, last, own: false)), new("ONNX Runtime", onnx.Run, Pause: true),
+            new("libtorch planar", () => Call(network, x, own: false)), new("libtorch channels-last", () => Call(network, last, own: false)),
+            new("ONNX Runtime", onnx.Run, Pause: true),
         ];
         var row = Add(context, name, $"{model} 1x3x224x224, merged", competitors, 4);
         context.Mark($"{name}: best peer / ours", row.RatioBestPeer!.Value, 1.3);
@@ -59,7 +60,8 @@ internal static class DepthwiseModels
         var labels = randint(0, 1000, [2L]);
         var row = Add(context, Training, "stages 1 and 2, 2x3x224x224: forward, loss, gradients",
         [
-            new("", () => Step(x, own: true)), new("", () => Step(last, own: true)), new("libtorch planar", () => Step(x, own: false)), new("libtorch channels-last", () => Step(last, own: false)),
+            new("", () => Step(x, own: true)), new("", () => Step(last, own: true)), new("libtorch planar", () => Step(x, own: false)),
+            new("libtorch channels-last", () => Step(last, own: false)),
         ], 4);
         context.Mark($"{Training}: libtorch in the better layout / ours", row.RatioBestPeer!.Value, 3);
 
@@ -77,7 +79,8 @@ internal static class DepthwiseModels
     {
         var medians = DepthwiseTurns.Medians(seconds, competitors);
         var peers = competitors.Skip(2).Zip(medians.Skip(2)).ToDictionary(p => p.First.Name, p => p.Second);
-        return context.Add(name, what, Math.Min(medians[0], medians[1]), peers, null, new Dictionary<string, double> { ["ours planar"] = medians[0], ["ours channels-last"] = medians[1] });
+        return context.Add(name, what, Math.Min(medians[0], medians[1]), peers, null,
+            new Dictionary<string, double> { ["ours planar"] = medians[0], ["ours channels-last"] = medians[1] });
     }
 
     // Where the time of a network goes, by kind of op: medians of several runs of its graph.
@@ -94,12 +97,14 @@ internal static class DepthwiseModels
             module.Run([x], (value, _) =>
             {
                 var now = Stopwatch.GetTimestamp();
-                if (producers.TryGetValue(value.Id, out var node)) times[Kind(node)] = times.GetValueOrDefault(Kind(node)) + Stopwatch.GetElapsedTime(before, now).TotalMilliseconds;
+                if (producers.TryGetValue(value.Id, out var node))
+                    times[Kind(node)] = times.GetValueOrDefault(Kind(node)) + Stopwatch.GetElapsedTime(before, now).TotalMilliseconds;
                 before = Stopwatch.GetTimestamp();
             })[0].Dispose();
             if (run > 1) runs.Add(times);
         }
-        Console.Error.WriteLine($"{name}, ms by op: " + string.Join(", ", runs[0].Keys.Select(k => (Kind: k, Ms: BenchContext.Median([.. runs.Select(r => r.GetValueOrDefault(k))])))
+        Console.Error.WriteLine($"{name}, ms by op: "
+            + string.Join(", ", runs[0].Keys.Select(k => (Kind: k, Ms: BenchContext.Median([.. runs.Select(r => r.GetValueOrDefault(k))])))
             .OrderByDescending(k => k.Ms).Where(k => k.Ms >= 0.05).Select(k => $"{k.Kind} {k.Ms:0.0}")));
 
         static string Kind(GraphNode node) => node.Op is Conv2dOp conv

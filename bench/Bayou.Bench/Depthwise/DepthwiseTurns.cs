@@ -99,14 +99,16 @@ internal sealed class OnnxPeer : IDisposable
             GraphOptimizationLevel = GraphOptimizationLevel.ORT_ENABLE_ALL,
             LogSeverityLevel = OrtLoggingLevel.ORT_LOGGING_LEVEL_FATAL,
         };
-        // Its threads wait busily during a run, as they do by default, and not after it: they would take the cores from whoever comes next for longer than any pause.
+        // Its threads wait busily during a run, as they do by default, and not after it: they would take the cores from whoever comes next for longer than any
+        // pause.
         settings.AddSessionConfigEntry("session.force_spinning_stop", "1");
         session = new InferenceSession(OnnxWriter.ToBytes(graph), settings);
         (x, y) = (planar.contiguous().DetachFromDisposeScope(), empty(graph.Outputs[0].ShapeAt(planar.shape[0])).DetachFromDisposeScope());
         (input, output) = (Value(x), Value(y));
 
         static OrtValue Value(Tensor t) => OrtValue.CreateTensorValueWithData(
-            OrtMemoryInfo.DefaultInstance, Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, t.shape, (nint)TensorMemory.Floats(t), t.numel() * sizeof(float));
+            OrtMemoryInfo.DefaultInstance, Microsoft.ML.OnnxRuntime.Tensors.TensorElementType.Float, t.shape, (nint)TensorMemory.Floats(t),
+            t.numel() * sizeof(float));
     }
 
     /// <summary>Runs it.</summary>

@@ -5,8 +5,8 @@ using TorchSharp;
 namespace Bayou.Bench;
 
 /// <summary>
-/// Predicting all 15,625 cells of NAS-Bench-201 on one thread, with each predictor, against asking it for one cell after the other. Devices are drawn: additive latencies with noise; the time does not
-/// depend on them.
+/// Predicting all 15,625 cells of NAS-Bench-201 on one thread, with each predictor, against asking it for one cell after the other. Devices are drawn: additive
+/// latencies with noise; the time does not depend on them.
 /// </summary>
 public sealed class LatencyBench : IBenchmark
 {
@@ -32,12 +32,17 @@ public sealed class LatencyBench : IBenchmark
             foreach (var name in LatencyMethods.Names.Where(n => n != "maple-edge" && context.Wants("predict_all")))
             {
                 // Predicting takes the same time whatever was trained: few steps do.
-                var method = name.StartsWith("maple", StringComparison.Ordinal) ? new MapleMethod(table, sources, new MapleOptions { Steps = 2, WeightBySimilarity = name == "maple-x" }) : LatencyMethods.Create(name, table, sources, network);
+                var method = name.StartsWith("maple", StringComparison.Ordinal)
+                    ? new MapleMethod(table, sources, new MapleOptions { Steps = 2, WeightBySimilarity = name == "maple-x" })
+                    : LatencyMethods.Create(name, table, sources, network);
                 using var predictor = method.Adapt(target, context.Seed);
-                var row = context.Row("predict_all", $"{name}, 15,625 cells, one thread", () => predictor.Predict(all), [("cell by cell", () => Singly(predictor, all))], least: 3);
+                var row = context.Row("predict_all", $"{name}, 15,625 cells, one thread", () => predictor.Predict(all),
+                    [("cell by cell", () => Singly(predictor, all))], least: 3);
                 slowest = Math.Max(slowest, row.OursMs);
             }
-            if (slowest > 0) context.Mark("all 15,625 predictions of the slowest predictor measured, on one thread: seconds allowed (1) by seconds taken", 1000 / slowest, 1);
+            if (slowest > 0)
+                context.Mark("all 15,625 predictions of the slowest predictor measured, on one thread: seconds allowed (1) by seconds taken",
+                1000 / slowest, 1);
         }
         finally
         {
@@ -57,7 +62,9 @@ public sealed class LatencyBench : IBenchmark
         return new LatencyTable(space, Enumerable.Range(0, Devices + 1).Select(d =>
         {
             var cost = Enumerable.Range(0, space.Encode(0).Length).Select(_ => 1 + random.NextDouble()).ToArray();
-            return KeyValuePair.Create($"device {d}", Enumerable.Range(0, space.Count).Select(a => space.Encode(a).Zip(cost, (on, ms) => on * ms).Sum() * (1 + 0.02 * random.NextDouble())).ToArray());
+            return KeyValuePair.Create($"device {d}",
+                Enumerable.Range(0, space.Count).Select(a => space.Encode(a).Zip(cost, (on, ms) => on * ms).Sum() * (1 + 0.02 * random.NextDouble()))
+                .ToArray());
         }));
     }
 }

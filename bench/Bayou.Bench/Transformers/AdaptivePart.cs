@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Bench;
 
 /// <summary>
-/// Networks that do less: A-ViT against its dense base beside the ideal (tokens kept), SkipNet against its base network beside the ideal (blocks kept). Weights are random, so gates are
-/// set such that some half of the work remains; the arithmetic is that of trained networks.
+/// Networks that do less: A-ViT against its dense base beside the ideal (tokens kept), SkipNet against its base network beside the ideal (blocks kept). Weights
+/// are random, so gates are set such that some half of the work remains; the arithmetic is that of trained networks.
 /// </summary>
 internal static class AdaptivePart
 {
@@ -16,10 +16,18 @@ internal static class AdaptivePart
         using var noGrad = no_grad();
         manual_seed(context.Seed);
         if (context.Wants("A-ViT"))
-            context.Mark("A-ViT-S at 224: speed-up over DeiT-S by the ideal (worse of batch 1 and 32)", Math.Min(Tokens(context, 1), Tokens(context, 32)), 0.85);
+            context.Mark("A-ViT-S at 224: speed-up over DeiT-S by the ideal (worse of batch 1 and 32)",
+                Math.Min(Tokens(context, 1), Tokens(context, 32)), 0.85);
         if (!context.Wants("SkipNet")) return;
         var cifar = new SkipNetConfig { Layers = [18, 18, 18] };
-        var imagenet = new SkipNetConfig { Layers = [3, 4, 23, 3], Widths = [64, 128, 256, 512], Block = ResidualKind.Bottleneck, ImageNet = true, Classes = 1000 };
+        var imagenet = new SkipNetConfig
+        {
+            Layers = [3, 4, 23, 3],
+            Widths = [64, 128, 256, 512],
+            Block = ResidualKind.Bottleneck,
+            ImageNet = true,
+            Classes = 1000
+        };
         var blocks = new[]
         {
             Blocks(context, "SkipNet-110 at 32", cifar, 32, 1), Blocks(context, "SkipNet-110 at 32", cifar, 32, 32),
@@ -80,7 +88,8 @@ internal static class AdaptivePart
             new() { ["never skipped ms"] = times[2], ["share of what can be skipped"] = reachable / times[0] });
     }
 
-    private static double Add(BenchContext context, string name, string title, double ours, string peer, double dense, double kept, string what, Dictionary<string, double>? more = null)
+    private static double Add(BenchContext context, string name, string title, double ours, string peer, double dense, double kept, string what,
+        Dictionary<string, double>? more = null)
     {
         var share = dense / ours * kept;
         var notes = new Dictionary<string, double> { [what] = kept, ["ideal speed-up"] = 1 / kept, ["speed-up"] = dense / ours, ["share of ideal"] = share };

@@ -56,9 +56,11 @@ internal static class AttentionPart
         using var layer = new Masked(attention, Windows.ShiftMask(side, side, window, window / 2).DetachFromDisposeScope());
         var x = randn(windows, tokens, dim);
         var p = attention.named_parameters().ToDictionary(n => n.name, n => (Tensor)n.parameter);
-        var bias = p["relative_position_bias_table"].index_select(0, Windows.RelativeIndex(window).flatten()).reshape(tokens, tokens, heads).permute(2, 0, 1).unsqueeze(0)
+        var bias = p["relative_position_bias_table"].index_select(0, Windows.RelativeIndex(window).flatten()).reshape(tokens, tokens, heads).permute(2, 0, 1)
+            .unsqueeze(0)
             .add(Windows.ShiftMask(side, side, window, window / 2).unsqueeze(1), Number.Of(1));
-        using var onnx = new OnnxPeer(Capture.Trace(new Folded(layer, windows), 1, windows * tokens, dim), x.reshape(1, windows * tokens, dim), context.Threads);
+        using var onnx = new OnnxPeer(Capture.Trace(new Folded(layer, windows), 1, windows * tokens, dim), x.reshape(1, windows * tokens, dim),
+            context.Threads);
         var multiplyAdds = (double)windows * tokens * (4.0 * dim * dim + 2.0 * tokens * dim);
         return Row(context, $"Swin-T stage 1, shifted: {windows} windows of {tokens} tokens, {heads} heads of {dim / heads}", multiplyAdds, () => layer.call(x),
             fused => Peer(x, p, heads, bias, fused), onnx);
@@ -78,7 +80,8 @@ internal static class AttentionPart
             new(Plain, Scoped(() => peer(false))),
             new(Onnx, onnx.Run, Pause: true),
         ]);
-        var row = context.Add("attention_forward", name, times[0], new Dictionary<string, double> { [Fused] = times[1], [Plain] = times[2], [Onnx] = times[3] }, multiplyAdds / (times[0] * 1e6) / context.GemmPeak);
+        var row = context.Add("attention_forward", name, times[0],
+            new Dictionary<string, double> { [Fused] = times[1], [Plain] = times[2], [Onnx] = times[3] }, multiplyAdds / (times[0] * 1e6) / context.GemmPeak);
         return row.RatioBestPeer!.Value;
     }
 

@@ -19,7 +19,8 @@ public sealed class AViTClaim : IClaim
     public string Paper => "A-ViT: Adaptive Tokens for Efficient Vision Transformer, CVPR 2022, arXiv 2112.07658";
 
     /// <inheritdoc/>
-    public string Statement => "Tokens that halt on their own save compute and time at nearly the same accuracy, without further parameters; easy pictures need fewer.";
+    public string Statement =>
+        "Tokens that halt on their own save compute and time at nearly the same accuracy, without further parameters; easy pictures need fewer.";
 
     /// <inheritdoc/>
     public string Data =>
@@ -30,7 +31,8 @@ public sealed class AViTClaim : IClaim
     {
         var cifar = new SmallCifar(context, context.Pick(2000, 20_000), context.Pick(1000, 5000));
         var recipe = Recipe.Short(context.Pick(8, 20), batch: 50, lr: 2e-3) with { EmaDecay = 0 };
-        AViT Net(double share, double ponder = 0.005, double prior = 0.05) => new(Small, new HaltingGate()) { HaltingShare = share, PonderScale = ponder, PriorScale = prior };
+        AViT Net(double share, double ponder = 0.005, double prior = 0.05) =>
+            new(Small, new HaltingGate()) { HaltingShare = share, PonderScale = ponder, PriorScale = prior };
         Adaptive Of(string key, Func<AViT> create, int seed) => context.Remember($"{key}/seed{seed}", () =>
         {
             using var scope = NewDisposeScope();
@@ -58,26 +60,36 @@ public sealed class AViTClaim : IClaim
         Adaptive Halting(int seed) => Of("halting", () => Net(0.5), seed);
         Adaptive Dearer(int seed) => Of("halting-dear", () => Net(0.5, 0.02, 0.02), seed);
 
-        context.Compare("accuracy: adaptive tokens against the plain transformer", "% top-1", ("A-ViT", s => Halting(s).Top1), ("plain, as many epochs", DenseTop1), paper: ("71.4 (A-ViT-T)", "71.3 (DeiT-Ti)"));
-        context.Compare("tokens' layers that run", "%", ("A-ViT", s => 100 * Halting(s).Kept), ("plain", _ => 100), higherIsBetter: false, paper: ("62 (MACs, A-ViT-T)", "100"));
-        context.Compare("speed with removed tokens, batch 50", "pictures/s", ("tokens removed", s => Halting(s).PerSecond), ("the same network, all tokens", s => Halting(s).AllPerSecond), paper: ("3400", "2100"));
-        context.Compare("tokens chosen by halting against as many tokens at random", "% top-1", ("A-ViT", s => Halting(s).Top1), ("plain, patches left out at random", AtRandom));
-        context.Compare("tokens on hard against easy pictures (less and more than the median confidence)", "% kept", ("hard", s => 100 * Halting(s).KeptHard), ("easy", s => 100 * Halting(s).KeptEasy));
+        context.Compare("accuracy: adaptive tokens against the plain transformer", "% top-1", ("A-ViT", s => Halting(s).Top1),
+            ("plain, as many epochs", DenseTop1), paper: ("71.4 (A-ViT-T)", "71.3 (DeiT-Ti)"));
+        context.Compare("tokens' layers that run", "%", ("A-ViT", s => 100 * Halting(s).Kept), ("plain", _ => 100), higherIsBetter: false,
+            paper: ("62 (MACs, A-ViT-T)", "100"));
+        context.Compare("speed with removed tokens, batch 50", "pictures/s", ("tokens removed", s => Halting(s).PerSecond),
+            ("the same network, all tokens", s => Halting(s).AllPerSecond), paper: ("3400", "2100"));
+        context.Compare("tokens chosen by halting against as many tokens at random", "% top-1", ("A-ViT", s => Halting(s).Top1),
+            ("plain, patches left out at random", AtRandom));
+        context.Compare("tokens on hard against easy pictures (less and more than the median confidence)", "% kept", ("hard", s => 100 * Halting(s).KeptHard),
+            ("easy", s => 100 * Halting(s).KeptEasy));
         var objects = new KnownObjects(context, () => Net(0.5), recipe);
-        context.Compare("depth of patches on the object and beside it", "layers", ("object", s => objects.Of(s).Object), ("ground", s => objects.Of(s).Ground), note: "patches with more than half and with none of the object's pixels");
-        context.Compare("tokens of objects on cluttered and on plain ground", "% kept", ("cluttered", s => 100 * objects.Of(s).KeptCluttered), ("plain", s => 100 * objects.Of(s).KeptPlain));
+        context.Compare("depth of patches on the object and beside it", "layers", ("object", s => objects.Of(s).Object), ("ground", s => objects.Of(s).Ground),
+            note: "patches with more than half and with none of the object's pixels");
+        context.Compare("tokens of objects on cluttered and on plain ground", "% kept", ("cluttered", s => 100 * objects.Of(s).KeptCluttered),
+            ("plain", s => 100 * objects.Of(s).KeptPlain));
         context.Check("removal gives the masked logits", "logit", ("largest difference", context.Seeds.Max(s => Halting(s).Difference)), ("1e-3", 1e-3));
-        context.Table("Where tokens halt, % of all tokens, mean over the seeds", ["weights of ponder loss and prior", .. Enumerable.Range(1, Small.Depth).Select(l => $"after layer {l}"), "kept", "top-1"],
+        context.Table("Where tokens halt, % of all tokens, mean over the seeds",
+            ["weights of ponder loss and prior", .. Enumerable.Range(1, Small.Depth).Select(l => $"after layer {l}"), "kept", "top-1"],
             [Row("0.005, 0.05", Halting), Row("0.02, 0.02", Dearer)]);
 
         string[] Row(string name, Func<int, Adaptive> of) =>
         [
-            name, .. Enumerable.Range(0, Small.Depth).Select(l => $"{100 * context.Seeds.Average(s => of(s).Halted[l]):0.0}"), $"{100 * context.Seeds.Average(s => of(s).Kept):0.0} %",
+            name, .. Enumerable.Range(0, Small.Depth).Select(l => $"{100 * context.Seeds.Average(s => of(s).Halted[l]):0.0}"),
+            $"{100 * context.Seeds.Average(s => of(s).Kept):0.0} %",
             $"{context.Seeds.Average(s => of(s).Top1):0.00} %",
         ];
     }
 
-    private sealed record Adaptive(double Top1, double Kept, double KeptEasy, double KeptHard, double PerSecond, double AllPerSecond, double Difference, double[] Halted);
+    private sealed record Adaptive(double Top1, double Kept, double KeptEasy, double KeptHard, double PerSecond, double AllPerSecond, double Difference,
+        double[] Halted);
 
     private static Adaptive Measure(SmallCifar cifar, AViT net)
     {
@@ -109,7 +121,8 @@ public sealed class AViTClaim : IClaim
         }
         var count = pictures.Count;
         var ordered = pictures.OrderBy(p => p.Confidence).ToArray();
-        return new(100.0 * right / count, pictures.Average(p => p.Kept), ordered[(count / 2)..].Average(p => p.Kept), ordered[..(count / 2)].Average(p => p.Kept),
+        return new(100.0 * right / count, pictures.Average(p => p.Kept), ordered[(count / 2)..].Average(p => p.Kept),
+            ordered[..(count / 2)].Average(p => p.Kept),
             50 / Median(seconds), 50 / Median(all), difference, halted.Select(h => h / count).ToArray());
     }
 

@@ -50,7 +50,8 @@ internal sealed class KnownObjects(ClaimContext context, Func<AViT> create, Reci
                 for (var p = 0; p < side * side; p++)
                 {
                     var covered = 0f;
-                    for (var i = 0; i < patch * patch; i++) covered += mask.Values[(p / side * patch + i / patch) * PastedPictures.Side + p % side * patch + i % patch];
+                    for (var i = 0; i < patch * patch; i++)
+                        covered += mask.Values[(p / side * patch + i / patch) * PastedPictures.Side + p % side * patch + i % patch];
                     if (covered > patch * patch / 2f) onObject.Add(depths[p + 1]);
                     else if (covered == 0) beside.Add(depths[p + 1]);
                 }

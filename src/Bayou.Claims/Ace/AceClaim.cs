@@ -9,7 +9,8 @@ using static TorchSharp.torch;
 namespace Bayou.Claims;
 
 /// <summary>
-/// ACE and PokeBNN at small scale: exact counts; a small binary network with PokeBNN's parts against the same plan without them; accuracy of number formats after training beside their ACE.
+/// ACE and PokeBNN at small scale: exact counts; a small binary network with PokeBNN's parts against the same plan without them; accuracy of number formats
+/// after training beside their ACE.
 /// </summary>
 public sealed class AceClaim : IClaim
 {
@@ -43,7 +44,8 @@ public sealed class AceClaim : IClaim
         var resnet = context.Remember("counts/resnet50", () => new Counted(Count(new ResNetLadder(new LadderConfig()), NumberFormat.Bf16)));
         context.Check("ResNet-50 at 224 in bf16", "ACE", ("counted from the captured graph", resnet.Ace), ("AQT's cost test", 1_046_831_169_536));
         var poke = context.Remember("counts/pokebnn", () => new Counted(Count(new PokeBnn(PokeBnnVariants.Config(1)), null)));
-        context.Check("PokeBNN 1.0x at 224, binary, 4 and 8 bits as they are", "ACE", ("counted from the captured graph", poke.Ace), ("official unit test", 4_222_541_824));
+        context.Check("PokeBNN 1.0x at 224, binary, 4 and 8 bits as they are", "ACE", ("counted from the captured graph", poke.Ace),
+            ("official unit test", 4_222_541_824));
     }
 
     private static long Count(Layer network, NumberFormat? format)
@@ -76,12 +78,15 @@ public sealed class AceClaim : IClaim
             return $"{Cost.Of(network, 1, 3, 32, 32).AceAsIs() / 1e6:0.0} M ACE";
         }
 
-        double Of(PokeComponents parts, double window, int seed) => cifar.Accuracy($"poke-{(int)parts}-window{window}", () => Network(parts, window), recipe, seed);
+        double Of(PokeComponents parts, double window, int seed) =>
+            cifar.Accuracy($"poke-{(int)parts}-window{window}", () => Network(parts, window), recipe, seed);
         context.Compare("PokeBNN's parts in a small binary network", "% top-1",
-            ($"with ({Effort(PokeComponents.All)})", seed => Of(PokeComponents.All, 3, seed)), ($"plain binary ({Effort(PokeComponents.None)})", seed => Of(PokeComponents.None, 3, seed)), note: "the paper: 1-4 points a part on ImageNet");
+            ($"with ({Effort(PokeComponents.All)})", seed => Of(PokeComponents.All, 3, seed)),
+            ($"plain binary ({Effort(PokeComponents.None)})", seed => Of(PokeComponents.None, 3, seed)), note: "the paper: 1-4 points a part on ImageNet");
         int[] seeds = context.Pick([context.Seeds[0]], context.Seeds);
         context.Table("Width of the gradient window of the binary activations (paper: worth up to 3 points)", ["window", "top-1 here"],
-            context.Pick(new[] { 1.0, 3, 5 }, [1, 1.5, 3, 5]).Select(w => new[] { $"{w}", $"{seeds.Average(s => Of(PokeComponents.All, w, s)):0.00} % ({seeds.Length} seeds)" }));
+            context.Pick(new[] { 1.0, 3, 5 }, [1, 1.5, 3, 5])
+                .Select(w => new[] { $"{w}", $"{seeds.Average(s => Of(PokeComponents.All, w, s)):0.00} % ({seeds.Length} seeds)" }));
     }
 
     private static void AfterTraining(ClaimContext context, SmallCifar cifar)
@@ -107,11 +112,14 @@ public sealed class AceClaim : IClaim
             }
         }));
         double Of(string format, int seed) => results[seed].Formats.Single(f => f.Format == format).Top1;
-        context.Compare("E4M3 against INT8, both 64 ACE a product, after training", "% top-1", ("e4m3", s => Of("e4m3", s)), ("int8 per tensor", s => Of("int8", s)));
+        context.Compare("E4M3 against INT8, both 64 ACE a product, after training", "% top-1", ("e4m3", s => Of("e4m3", s)),
+            ("int8 per tensor", s => Of("int8", s)));
         context.Compare("E4M3 against E5M2 for inference", "% top-1", ("e4m3", s => Of("e4m3", s)), ("e5m2", s => Of("e5m2", s)));
         context.Compare("FP4 (E2M1) against INT4, both 16 ACE a product", "% top-1", ("e2m1", s => Of("e2m1", s)), ("int4", s => Of("int4", s)));
-        context.Compare("MXFP4, a scale for 32 values, against FP4 with one a tensor (weights: one a channel)", "% top-1", ("mxfp4", s => Of("mxfp4", s)), ("e2m1", s => Of("e2m1", s)));
-        context.Table("Accuracy beside arithmetic effort: a ConvNeXt-like network (GELU), formats after training, no fine-tuning", ["format", "ACE", "top-1 (mean)", "points per G ACE"],
+        context.Compare("MXFP4, a scale for 32 values, against FP4 with one a tensor (weights: one a channel)", "% top-1", ("mxfp4", s => Of("mxfp4", s)),
+            ("e2m1", s => Of("e2m1", s)));
+        context.Table("Accuracy beside arithmetic effort: a ConvNeXt-like network (GELU), formats after training, no fine-tuning",
+            ["format", "ACE", "top-1 (mean)", "points per G ACE"],
             Formats.Prepend("fp32").Select(f =>
             {
                 var top1 = context.Seeds.Average(s => Of(f, s));
@@ -135,7 +143,8 @@ public sealed class AceClaim : IClaim
             var int8 = PostTrainingQuantization.Quantize(graph, [randn(16, 3, 32, 32)], new PtqOptions { KeepSensitiveInFloat = false, Search = false }).Graph;
             return new Energies([Of("fp32", graph), Of("int8", int8)]);
         });
-        context.Table("Energy of the network in ONNX Runtime on this machine", ["form", "millijoules a picture", "source"], rows.Forms.Select(r => new[] { r.Form, $"{1e3 * r.Joules:0.000}", r.Source }));
+        context.Table("Energy of the network in ONNX Runtime on this machine", ["form", "millijoules a picture", "source"],
+            rows.Forms.Select(r => new[] { r.Form, $"{1e3 * r.Joules:0.000}", r.Source }));
 
         EnergyForm Of(string name, Graph graph)
         {

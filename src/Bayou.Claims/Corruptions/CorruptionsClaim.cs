@@ -7,8 +7,8 @@ using Bayou.Train;
 namespace Bayou.Claims;
 
 /// <summary>
-/// No accuracy is claimed: that the corruptions are the published ones, number by number, and that the metrics are. Then what they do to two small classifiers of CIFAR-10,
-/// without a bar.
+/// No accuracy is claimed: that the corruptions are the published ones, number by number, and that the metrics are. Then what they do to two small classifiers
+/// of CIFAR-10, without a bar.
 /// </summary>
 public sealed class CorruptionsClaim : IClaim
 {
@@ -16,14 +16,16 @@ public sealed class CorruptionsClaim : IClaim
     public string Name => "corruptions";
 
     /// <inheritdoc/>
-    public string Paper => "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR 2019, arXiv 1903.12261; any size: arXiv 1907.07484";
+    public string Paper =>
+        "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations, ICLR 2019, arXiv 1903.12261; any size: arXiv 1907.07484";
 
     /// <inheritdoc/>
     public string Statement =>
         "All 19 corruptions at all 5 severities equal the published code's results when fed the same random numbers, traps included; CE and mCE are the published ones.";
 
     /// <inheritdoc/>
-    public string Data => "golden pictures of the published code (tests/parity/corruptions); CIFAR-10 at 32 pixels: 3,000 training and 300 test pictures (--full: 20,000 and 2,000)";
+    public string Data =>
+        "golden pictures of the published code (tests/parity/corruptions); CIFAR-10 at 32 pixels: 3,000 training and 300 test pictures (--full: 20,000 and 2,000)";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
@@ -82,7 +84,8 @@ public sealed class CorruptionsClaim : IClaim
         Table(context, resnet, resnet);
         Table(context, convnext, resnet);
         context.Table("Retention and mCE (no bar)", ["model", "clean top-1", "mean top-1 under the 15", "retention", "mCE relative to the small ResNet"],
-            new[] { resnet, convnext }.Select(r => new[] { r.Model, Percent(r.Clean), Percent(r.MeanQuality), Percent(r.Retention), $"{r.Mce(resnet.Errors):0.0} %" }));
+            new[] { resnet, convnext }.Select(r =>
+                new[] { r.Model, Percent(r.Clean), Percent(r.MeanQuality), Percent(r.Retention), $"{r.Mce(resnet.Errors):0.0} %" }));
         AtomicFile.Write(context.Figure("corruptions-cifar10.png"), file => file.Write(RobustnessPlots.ByCorruption([resnet, convnext], 900, 400).ToPng(1)));
         context.Note("One seed of each classifier. The four validation corruptions are listed and count neither in means nor in the mCE. Frost is blended from procedural pictures.");
     }

@@ -55,7 +55,8 @@ internal static class GoldenCorruptions
         var corruptor = new Corruptor(CorruptionSet.ImageNet224);
         var seed = golden.Config.GetProperty("numpy_seed").GetUInt32();
         var crop = golden.Config.GetProperty("crop").EnumerateArray().Select(e => e.GetInt32()).ToArray();
-        Compare(context, "224, drawn by numpy's seed", golden, (corruption, s) => corruptor.Apply(image, corruption, s, seed).Crop(crop[1], crop[0], crop[2], crop[2]),
+        Compare(context, "224, drawn by numpy's seed", golden,
+            (corruption, s) => corruptor.Apply(image, corruption, s, seed).Crop(crop[1], crop[0], crop[2], crop[2]),
             [.. Bayou.Data.Corruptions.All.Where(c => c != Corruption.Frost)]);
         context.Note("Frost at 224 is left out of the comparison: it needs the published photographs, which this repository does not carry (any size: the recorded piece is given).");
     }
@@ -73,12 +74,15 @@ internal static class GoldenCorruptions
         }
         var mce = CorruptionErrors.Mce(ce);
         double[] ours = [.. names.Select(n => ce[Bayou.Data.Corruptions.Parse([n])[0]]), mce];
-        context.Check("CE and mCE", "relative", ("largest error against the published computation", ours.Zip(expected, (a, b) => Math.Abs(a - b) / Math.Abs(b)).Max()), ("1e-6", 1e-6));
+        context.Check("CE and mCE", "relative",
+            ("largest error against the published computation", ours.Zip(expected, (a, b) => Math.Abs(a - b) / Math.Abs(b)).Max()), ("1e-6", 1e-6));
         foreach (var corruption in Bayou.Data.Corruptions.Validation) ce[corruption] = 1000;
-        context.Check("validation corruptions stay out of the mCE", "%", ("change of the mCE by four validation CEs of 1000 %", Math.Abs(CorruptionErrors.Mce(ce) - mce)), ("0", 0));
+        context.Check("validation corruptions stay out of the mCE", "%",
+            ("change of the mCE by four validation CEs of 1000 %", Math.Abs(CorruptionErrors.Mce(ce) - mce)), ("0", 0));
     }
 
-    private static void Compare(ClaimContext context, string what, Case golden, Func<Corruption, int, ImageBuffer> corrupt, IReadOnlyList<Corruption> corruptions)
+    private static void Compare(ClaimContext context, string what, Case golden, Func<Corruption, int, ImageBuffer> corrupt,
+        IReadOnlyList<Corruption> corruptions)
     {
         int identical = 0, all = 0;
         double least = 1;

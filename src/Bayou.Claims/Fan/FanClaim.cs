@@ -56,14 +56,16 @@ public sealed class FanClaim : IClaim
         string Named(string key) => $"{Networks.Single(n => n.Key == key).Name} ({size[key].Parameters / 1e3:0}k)";
 
         void Compare(string name, string ours, string baseline, string? note = null) =>
-            context.Compare(name, "% of clean accuracy kept", (Named(ours), seed => Kept(ours, seed)), (Named(baseline), seed => Kept(baseline, seed)), note: note);
+            context.Compare(name, "% of clean accuracy kept", (Named(ours), seed => Kept(ours, seed)), (Named(baseline), seed => Kept(baseline, seed)),
+                note: note);
         // Seed by seed over all networks, so that a stopped run has whole comparisons.
         foreach (var seed in context.Seeds)
             foreach (var network in Networks) Kept(network.Key, seed);
         Compare("FAN against a CNN", "fan", "cnn");
         Compare("FAN against a plain ViT", "fan", "vit");
         void Corrupted(string name, string ours, string baseline) =>
-            context.Compare(name, "% top-1, mean over the corruptions", (Named(ours), seed => Robust(ours, seed).Mean), (Named(baseline), seed => Robust(baseline, seed).Mean));
+            context.Compare(name, "% top-1, mean over the corruptions", (Named(ours), seed => Robust(ours, seed).Mean),
+                (Named(baseline), seed => Robust(baseline, seed).Mean));
         Corrupted("accuracy under corruption: FAN against a CNN", "fan", "cnn");
         Corrupted("accuracy under corruption: FAN against a plain ViT", "fan", "vit");
         Compare("channel attention against a fixed gate", "fan", "fixed-gate", "the gate alone: everything else is equal");
@@ -71,9 +73,11 @@ public sealed class FanClaim : IClaim
         Compare("self-attention in 2 blocks against none", "half", "cnn");
 
         string Mean(Func<int, double> of) => $"{context.Seeds.Average(of):0.0}";
-        context.Table("Mean accuracy over the seeds, %", ["network", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], Networks.Select(n => new[]
+        context.Table("Mean accuracy over the seeds, %",
+            ["network", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], Networks.Select(n => new[]
         {
-            n.Name, $"{size[n.Key].Parameters:N0}", $"{size[n.Key].Macs / 1e6:0.0}M", Mean(s => Robust(n.Key, s).Clean), Mean(s => Robust(n.Key, s).Mean), Mean(s => Kept(n.Key, s)),
+            n.Name, $"{size[n.Key].Parameters:N0}", $"{size[n.Key].Macs / 1e6:0.0}M", Mean(s => Robust(n.Key, s).Clean), Mean(s => Robust(n.Key, s).Mean),
+            Mean(s => Kept(n.Key, s)),
             Mean(s => Robust(n.Key, s).Group(CorruptionGroup.Noise)), Mean(s => Robust(n.Key, s).Group(CorruptionGroup.Blur)),
             Mean(s => Robust(n.Key, s).Group(CorruptionGroup.Weather)), Mean(s => Robust(n.Key, s).Group(CorruptionGroup.Digital)),
         }));
@@ -106,16 +110,21 @@ public sealed class FanClaim : IClaim
                 using (batch)
                 {
                     var blocks = TokenGrouping.Outputs(network, batch.Images, m => m is Block);
-                    for (var b = 0; b < Depth; b++) counts[b] += TokenGrouping.Significant(TokenGrouping.Eigenvalues(blocks[b].permute(0, 3, 1, 2))) / (double)pictures;
+                    for (var b = 0; b < Depth; b++)
+                        counts[b] += TokenGrouping.Significant(TokenGrouping.Eigenvalues(blocks[b].permute(0, 3, 1, 2))) / (double)pictures;
                 }
             }
             return counts;
         });
-        context.Compare("noise left after the last block, FAN against CNN", "||f(x + e) - f(x)|| / ||f(x)||", ("FAN", s => Decay("fan", s)[^1]), ("ConvNeXt", s => Decay("cnn", s)[^1]), higherIsBetter: false,
+        context.Compare("noise left after the last block, FAN against CNN", "||f(x + e) - f(x)|| / ||f(x)||", ("FAN", s => Decay("fan", s)[^1]),
+            ("ConvNeXt", s => Decay("cnn", s)[^1]), higherIsBetter: false,
             note: "e: normal with deviation 0.3 in normalised units, not seen in training");
-        context.Compare("tokens of the last block span fewer directions than those of the first, FAN", "eigenvalues above 1 % of the largest", ("last block", s => Spread("fan", s)[^1]), ("first block", s => Spread("fan", s)[0]), higherIsBetter: false);
-        string Row(string key, int block) => $"{context.Seeds.Average(s => Decay(key, s)[block]):0.000}, {context.Seeds.Average(s => Spread(key, s)[block]):0.0}";
-        context.Table("Block by block, mean over the seeds: noise left, significant eigenvalues of 64 tokens", ["network", .. Enumerable.Range(1, Depth).Select(b => $"block {b}")],
+        context.Compare("tokens of the last block span fewer directions than those of the first, FAN", "eigenvalues above 1 % of the largest",
+            ("last block", s => Spread("fan", s)[^1]), ("first block", s => Spread("fan", s)[0]), higherIsBetter: false);
+        string Row(string key, int block) =>
+            $"{context.Seeds.Average(s => Decay(key, s)[block]):0.000}, {context.Seeds.Average(s => Spread(key, s)[block]):0.0}";
+        context.Table("Block by block, mean over the seeds: noise left, significant eigenvalues of 64 tokens",
+            ["network", .. Enumerable.Range(1, Depth).Select(b => $"block {b}")],
             ((string[])["fan", "vit", "cnn"]).Select(key => (string[])[key, .. Enumerable.Range(0, Depth).Select(b => Row(key, b))]));
     }
 }

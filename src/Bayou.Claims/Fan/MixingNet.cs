@@ -33,8 +33,8 @@ public sealed class MixingNet : Layer
         for (var b = 0; b < depth; b++)
         {
             var attends = b >= depth - attention;
-            // Hidden widths that make all networks equally large within 1 %: attention has 4 C^2 of its own, FAN's gate C^2 and its depthwise convolutions about C^2 at
-            // these widths.
+            // Hidden widths that make all networks equally large within 1 %: attention has 4 C^2 of its own, FAN's gate C^2 and its depthwise convolutions
+            // about C^2 at these widths.
             Layer mixing = !attends ? new Mlp(width, (int)(5.75 * width)) : channels == FanChannelMixing.Mlp
                 ? new Mlp(width, (int)(4.2 * width))
                 : new ChannelAttention(width, Heads, 3, residual: true, channels == FanChannelMixing.FixedGate ? 0.5 : null);

@@ -2,7 +2,10 @@ using Bayou.Search;
 
 namespace Bayou.Claims;
 
-/// <summary>HELP on devices it has not seen: own meta-training against the unadapted network, against predictors of the ten samples alone, against MACs, and against the published figures.</summary>
+/// <summary>
+/// HELP on devices it has not seen: own meta-training against the unadapted network, against predictors of the ten samples alone, against MACs, and against the
+/// published figures.
+/// </summary>
 public sealed class HelpClaim : IClaim
 {
     private const int Samples = 10;
@@ -14,10 +17,12 @@ public sealed class HelpClaim : IClaim
     public string Paper => "HELP: Hardware-adaptive Efficient Latency Prediction for NAS via Meta-Learning, NeurIPS 2021, arXiv 2106.08630";
 
     /// <inheritdoc/>
-    public string Statement => "A predictor meta-trained over devices adapts to an unseen one with ten measurements and ranks networks there better than an unadapted one, than one trained on the ten samples alone, and than FLOPs.";
+    public string Statement =>
+        "A predictor meta-trained over devices adapts to an unseen one with ten measurements and ranks networks there better than an unadapted one, than one trained on the ten samples alone, and than FLOPs.";
 
     /// <inheritdoc/>
-    public string Data => "measured latencies of 15,625 NAS-Bench-201 cells on 23 devices (HELP's lists); 9 training devices, test on titan_rtx_256, gold_6226, eyeriss, 800 cells each";
+    public string Data =>
+        "measured latencies of 15,625 NAS-Bench-201 cells on 23 devices (HELP's lists); 9 training devices, test on titan_rtx_256, gold_6226, eyeriss, 800 cells each";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
@@ -43,18 +48,28 @@ public sealed class HelpClaim : IClaim
             context.Compare("against the unadapted network, 10 samples", "mean Spearman of 3 unseen devices", ours, ("no adaptation", Mean("help-unadapted")));
             context.Compare("against the ten samples alone", "mean Spearman", ours, ("additive table of 10 samples", Mean("additive")));
             context.Compare("against MACs", "mean Spearman", ours, ("MACs", Mean("macs")), paper: ("0.932 (6 devices)", "0.787"));
-            context.Compare("against linear transfer, which learns nothing over devices", "mean Spearman", ours, ("linear transfer from the same 9 devices", Mean("transfer")));
+            context.Compare("against linear transfer, which learns nothing over devices", "mean Spearman", ours,
+                ("linear transfer from the same 9 devices", Mean("transfer")));
             if (published is not null)
                 foreach (var device in (string[])["gold_6226", "titan_rtx_256"])
-                    context.Check($"the published checkpoint, adapted here to {device}", "Spearman", ($"mean of {context.Seeds.Length} draws of 10 samples", context.Seeds.Average(s => Of("published", device, s))), ("0.97", 0.97), atMost: false);
+                    context.Check($"the published checkpoint, adapted here to {device}", "Spearman",
+                        ($"mean of {context.Seeds.Length} draws of 10 samples", context.Seeds.Average(s => Of("published", device, s))), ("0.97", 0.97),
+                        atMost: false);
             context.Table($"Spearman with {Samples} samples by device, mean of {context.Seeds.Length} draws (HELP needs 10 reference measurements more)",
                 ["device", "MACs", "additive", "HELP unadapted", "HELP here", "published checkpoint", "linear transfer", "HELP as published"],
                 table.MetaTest.Select(d => new[]
                 {
-                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), published is null ? "" : F("published", d), F("transfer", d), LatencyMethods.PublishedHelp(table.Space.Name, d) is { } p ? $"{p:0.000}" : "",
+                    d, F("macs", d), F("additive", d), F("help-unadapted", d), F("help", d), published is null ? "" : F("published", d), F("transfer", d),
+                    LatencyMethods.PublishedHelp(table.Space.Name, d) is { } p ? $"{p:0.000}" : "",
                 }));
             string F(string method, string device) => $"{context.Seeds.Average(s => Of(method, device, s)):0.000}";
-            Limited(context, claims, new Dictionary<string, Func<int, ILatencyMethod>> { ["linear transfer"] = methods["transfer"], ["HELP here"] = methods["help"], ["MACs"] = methods["macs"] });
+            Limited(context, claims,
+                new Dictionary<string, Func<int, ILatencyMethod>>
+                {
+                    ["linear transfer"] = methods["transfer"],
+                    ["HELP here"] = methods["help"],
+                    ["MACs"] = methods["macs"]
+                });
             context.Note(LatencyClaims.Nested);
             context.Note($"Own meta-training: {context.Pick(LatencyClaims.Episodes, 2000)} episodes of {context.Pick(4, 8)} devices at width {context.Pick(32, 100)}; published: 2,000 of 8 at 100. The published checkpoint loads with `bayou latency eval --weights`; " +
                 "its predictions on gold_6226 are a parity case.");
@@ -65,7 +80,8 @@ public sealed class HelpClaim : IClaim
         }
     }
 
-    // What the prediction is for: the most accurate cell under a limit. The paper chooses among 500 cells that a generator proposed; the table has the accuracies of all.
+    // What the prediction is for: the most accurate cell under a limit. The paper chooses among 500 cells that a generator proposed; the table has the
+    // accuracies of all.
     private static void Limited(ClaimContext context, LatencyClaims claims, Dictionary<string, Func<int, ILatencyMethod>> methods)
     {
         const string device = "gold_6226";

@@ -12,7 +12,8 @@ internal sealed class LatencyClaims(ClaimContext context)
     public const int Episodes = 250;
 
     /// <summary>How free parameters were chosen.</summary>
-    public const string Nested = "Smoothing and penalty of linear transfer, and how far HELP widens the range of its samples, are chosen by leaving out each training device in turn: the test devices have no part in it.";
+    public const string Nested =
+        "Smoothing and penalty of linear transfer, and how far HELP widens the range of its samples, are chosen by leaving out each training device in turn: the test devices have no part in it.";
 
     /// <summary>The published checkpoint of HELP for NAS-Bench-201, which a parity case of the repository carries; null elsewhere.</summary>
     public static string? PublishedCheckpoint
@@ -47,8 +48,15 @@ internal sealed class LatencyClaims(ClaimContext context)
         var path = Path.Combine(context.RunFolder, $"{key}-seed{seed}.safetensors");
         if (!File.Exists(path))
         {
-            var options = new HelpOptions { LayerSize = context.Pick(32, 100), Episodes = context.Pick(Episodes, 2000), DevicesPerEpisode = context.Pick(4, 8), LearningRate = context.Pick(2e-3, 1e-4) };
-            using var trained = HelpTraining.Train(Table, sources, options, seed, (e, loss) => context.Status((double)e / options.Episodes, $"{key}, seed {seed}: error {loss:0.0000}"), context.Cancel);
+            var options = new HelpOptions
+            {
+                LayerSize = context.Pick(32, 100),
+                Episodes = context.Pick(Episodes, 2000),
+                DevicesPerEpisode = context.Pick(4, 8),
+                LearningRate = context.Pick(2e-3, 1e-4)
+            };
+            using var trained = HelpTraining.Train(Table, sources, options, seed,
+                (e, loss) => context.Status((double)e / options.Episodes, $"{key}, seed {seed}: error {loss:0.0000}"), context.Cancel);
             trained.Save(path);
         }
         return HelpNetwork.Load(path);

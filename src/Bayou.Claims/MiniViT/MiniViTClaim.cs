@@ -32,7 +32,8 @@ public sealed class MiniViTClaim : IClaim
     public string Paper => "MiniViT: Compressing Vision Transformers with Weight Multiplexing, CVPR 2022, arXiv 2204.07154";
 
     /// <inheritdoc/>
-    public string Statement => "Half the parameters at no loss: sharing weights between layers costs accuracy, own norms and transformations win some of it back, distillation the rest.";
+    public string Statement =>
+        "Half the parameters at no loss: sharing weights between layers costs accuracy, own norms and transformations win some of it back, distillation the rest.";
 
     /// <inheritdoc/>
     public string Data => "CIFAR-10 at 32 pixels: 1,500 training and 1,000 test pictures (--full: 20,000 and 5,000)";
@@ -51,13 +52,17 @@ public sealed class MiniViTClaim : IClaim
         {
             Teacher(seed);      // its weights are in the run folder now
             using var teacher = cifar.Trained("full", () => new MiniDeiT(Full), recipe, seed);
-            return cifar.Accuracy("distilled", () => new MiniDeiT(Multiplexed), recipe, seed, student => new WeightDistillation(teacher.call) { Soft = 0.5 }.For(student));
+            return cifar.Accuracy("distilled", () => new MiniDeiT(Multiplexed), recipe, seed,
+                student => new WeightDistillation(teacher.call) { Soft = 0.5 }.For(student));
         }
 
         var (full, mini) = (Parameters(context, Full, "full"), Parameters(context, Multiplexed, "mini"));
-        context.Check("parameters of the multiplexed network", "of the full one's", ($"{mini:N0} of {full:N0}", mini / full), ("0.6 (blocks halve, embeddings and head do not)", 0.6));
-        context.Check("size of the weights on disk", "of the full one's", ("safetensors", Bytes(context, Multiplexed, "mini") / Bytes(context, Full, "full")), ("0.65", 0.65));
-        context.Compare("multiplexed and distilled against the full network", "% top-1", ("half the parameters", Distilled), ("full", Teacher), paper: ("80.9 (Mini-DeiT-S)", "79.9 (DeiT-S)"));
+        context.Check("parameters of the multiplexed network", "of the full one's", ($"{mini:N0} of {full:N0}", mini / full),
+            ("0.6 (blocks halve, embeddings and head do not)", 0.6));
+        context.Check("size of the weights on disk", "of the full one's", ("safetensors", Bytes(context, Multiplexed, "mini") / Bytes(context, Full, "full")),
+            ("0.65", 0.65));
+        context.Compare("multiplexed and distilled against the full network", "% top-1", ("half the parameters", Distilled), ("full", Teacher),
+            paper: ("80.9 (Mini-DeiT-S)", "79.9 (DeiT-S)"));
         context.Compare("layer norms of one's own", "% top-1", ("own norms", WithNorms), ("nothing unshared", Shared));
         context.Compare("transformations and relative positions", "% top-1", ("with", WithTransforms), ("own norms only", WithNorms));
         context.Compare("weight distillation", "% top-1", ("with, half soft labels", Distilled), ("without", WithTransforms));

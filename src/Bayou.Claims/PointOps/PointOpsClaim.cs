@@ -13,22 +13,28 @@ public sealed class PointOpsClaim : IClaim
     public string Name => "point-ops";
 
     /// <inheritdoc/>
-    public string Paper => "PointNet++: Deep Hierarchical Feature Learning on Point Sets in a Metric Space, NeurIPS 2017, arXiv 1706.02413 (and the official kernels)";
+    public string Paper =>
+        "PointNet++: Deep Hierarchical Feature Learning on Point Sets in a Metric Space, NeurIPS 2017, arXiv 1706.02413 (and the official kernels)";
 
     /// <inheritdoc/>
-    public string Statement => "Sampling and neighbour searches through trees give exactly what the official kernels' searches over all points give, ties and padding included, at a fraction of the time.";
+    public string Statement =>
+        "Sampling and neighbour searches through trees give exactly what the official kernels' searches over all points give, ties and padding included, at a fraction of the time.";
 
     /// <inheritdoc/>
-    public string Data => "random, lattice and duplicate-heavy clouds for exactness; the real scan semantickitti-mini filled up to 100,000 points (or a generated street, synthetic, where it is absent) for speed";
+    public string Data =>
+        "random, lattice and duplicate-heavy clouds for exactness; the real scan semantickitti-mini filled up to 100,000 points (or a generated street, synthetic, where it is absent) for speed";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
     {
         foreach (var kind in (string[])["random", "lattice", "duplicates"])
         {
-            context.Check($"furthest points, {kind} cloud of 1,500, 400 samples", "differing indices", ("buckets", context.Measure($"fps.{kind}", () => FurthestDifferences(kind))), ("plain algorithm", 0));
-            context.Check($"16 nearest, {kind} cloud of 1,500", "differing indices", ("tree", context.Measure($"knn.{kind}", () => NearestDifferences(kind))), ("plain search", 0));
-            context.Check($"radius search, {kind} cloud of 1,500", "differing rows", ("tree", context.Measure($"radius.{kind}", () => RadiusDifferences(kind))), ("plain search", 0));
+            context.Check($"furthest points, {kind} cloud of 1,500, 400 samples", "differing indices",
+                ("buckets", context.Measure($"fps.{kind}", () => FurthestDifferences(kind))), ("plain algorithm", 0));
+            context.Check($"16 nearest, {kind} cloud of 1,500", "differing indices", ("tree", context.Measure($"knn.{kind}", () => NearestDifferences(kind))),
+                ("plain search", 0));
+            context.Check($"radius search, {kind} cloud of 1,500", "differing rows",
+                ("tree", context.Measure($"radius.{kind}", () => RadiusDifferences(kind))), ("plain search", 0));
         }
         Speed(context);
     }
@@ -37,7 +43,9 @@ public sealed class PointOpsClaim : IClaim
     {
         var random = new SampleRandom(seed);
         var xyz = new float[3 * n];
-        for (var i = 0; i < xyz.Length; i++) xyz[i] = kind == "random" ? (float)random.Uniform(-5, 5) : kind == "lattice" ? random.NextInt(10) * 0.5f : i >= 300 ? xyz[i % 300] : (float)random.NextDouble();
+        for (var i = 0; i < xyz.Length; i++)
+            xyz[i] = kind == "random"
+            ? (float)random.Uniform(-5, 5) : kind == "lattice" ? random.NextInt(10) * 0.5f : i >= 300 ? xyz[i % 300] : (float)random.NextDouble();
         return xyz;
     }
 
@@ -104,7 +112,8 @@ public sealed class PointOpsClaim : IClaim
         var path = DataCatalog.SamplesFolder is { } samples ? Path.Combine(samples, "semantickitti-mini/000000.bin") : "";
         var scan = File.Exists(path) ? PointFiles.Read(path).Positions : SyntheticStreets.Make(1).Cloud.Positions;
         var xyz = new float[300_000];
-        for (var i = 0; i < xyz.Length; i++) xyz[i] = scan[i % scan.Length] + (i < scan.Length ? 0 : 0.013f);     // the rest is the scan's beginning, shifted by a little
+        // the rest is the scan's beginning, shifted by a little
+        for (var i = 0; i < xyz.Length; i++) xyz[i] = scan[i % scan.Length] + (i < scan.Length ? 0 : 0.013f);
         var picked = new int[1024];
         var seconds = context.Measure("speed.fps", () => Best(3, () => FurthestPointKernel.Sample(xyz, picked, 1024)));
         context.Check("furthest points, 100,000 -> 1,024, one thread", "s", ("buckets", seconds), ("spec", 1));

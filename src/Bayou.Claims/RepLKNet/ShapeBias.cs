@@ -8,8 +8,8 @@ namespace Bayou.Claims;
 public static class ShapeBias
 {
     /// <summary>
-    /// Cue conflict by frequency: the coarse structure of one picture (Gaussian blur) with the fine structure of another one of another class. The share of answers that name the coarse
-    /// picture's class among those that name either, in percent. (Geirhos et al., ICLR 2019, measure it on stylised pictures.)
+    /// Cue conflict by frequency: the coarse structure of one picture (Gaussian blur) with the fine structure of another one of another class. The share of
+    /// answers that name the coarse picture's class among those that name either, in percent. (Geirhos et al., ICLR 2019, measure it on stylised pictures.)
     /// </summary>
     public static double CueConflict(SmallCifar cifar, Layer network, double sigma = 1.5)
     {
@@ -26,7 +26,9 @@ public static class ShapeBias
         return 100.0 * shape / Math.Max(1, shape + texture);
     }
 
-    /// <summary>The part of its accuracy, in percent, that a network loses when 8x8 patches are put in another order: what it got from the global arrangement.</summary>
+    /// <summary>
+    /// The part of its accuracy, in percent, that a network loses when 8x8 patches are put in another order: what it got from the global arrangement.
+    /// </summary>
     public static double LostByShuffling(SmallCifar cifar, Layer network)
     {
         using var scope = NewDisposeScope();
@@ -34,7 +36,8 @@ public static class ShapeBias
         var (x, y) = All(cifar);
         var n = x.shape[0];
         var patches = x.reshape(n, 3, 4, 8, 4, 8).permute(2, 4, 0, 1, 3, 5).reshape(16, n, 3, 8, 8);
-        var shuffled = patches.index_select(0, randperm(16, generator: new Generator(2))).reshape(4, 4, n, 3, 8, 8).permute(2, 3, 0, 4, 1, 5).reshape(n, 3, 32, 32);
+        var shuffled = patches.index_select(0, randperm(16, generator: new Generator(2))).reshape(4, 4, n, 3, 8, 8).permute(2, 3, 0, 4, 1, 5)
+            .reshape(n, 3, 32, 32);
         var (plain, mixed) = (Share(Answers(network, x).eq(y)), Share(Answers(network, shuffled).eq(y)));
         return 100.0 * (plain - mixed) / Math.Max(1, plain);
     }

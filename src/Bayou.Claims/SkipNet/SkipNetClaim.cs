@@ -18,10 +18,12 @@ public sealed class SkipNetClaim : IClaim
     public string Paper => "SkipNet: Learning Dynamic Routing in Convolutional Networks, ECCV 2018, arXiv 1711.09485";
 
     /// <inheritdoc/>
-    public string Statement => "Gates trained supervised and then by hybrid reinforcement learning skip blocks picture by picture with little loss, better than a network that is shallower for all, and far better than soft gates made hard.";
+    public string Statement =>
+        "Gates trained supervised and then by hybrid reinforcement learning skip blocks picture by picture with little loss, better than a network that is shallower for all, and far better than soft gates made hard.";
 
     /// <inheritdoc/>
-    public string Data => "CIFAR-10 at 32 pixels: 3,000 training and 1,000 test pictures (--full: 20,000 and 5,000); supervised stage of 5 epochs, hybrid stage of 3, networks without gates 8 (--full: 15, 5, 20)";
+    public string Data =>
+        "CIFAR-10 at 32 pixels: 3,000 training and 1,000 test pictures (--full: 20,000 and 5,000); supervised stage of 5 epochs, hybrid stage of 3, networks without gates 8 (--full: 15, 5, 20)";
 
     /// <inheritdoc/>
     public void Run(ClaimContext context)
@@ -50,12 +52,16 @@ public sealed class SkipNetClaim : IClaim
         Gated Rl(double alpha, int seed) => Measured(Key(alpha), s => Hybrid(alpha, s), seed);
         Gated High(int seed) => Rl(HighAlpha, seed);
         Gated Soft(int seed) => Measured("soft", Softly, seed);
-        double Plain(int[] layers, int seed) => cifar.Accuracy($"plain-{string.Join('-', layers)}", () => new PlainResNet(Base with { Layers = layers }), Of(first + second), seed);
+        double Plain(int[] layers, int seed) =>
+            cifar.Accuracy($"plain-{string.Join('-', layers)}", () => new PlainResNet(Base with { Layers = layers }), Of(first + second), seed);
 
-        context.Compare("blocks run: reinforcement learning against supervised gates alone", "% of the blocks", ($"hybrid RL, alpha {HighAlpha}", s => High(s).Blocks), ("supervised", s => Sp(s).Blocks),
+        context.Compare("blocks run: reinforcement learning against supervised gates alone", "% of the blocks",
+            ($"hybrid RL, alpha {HighAlpha}", s => High(s).Blocks), ("supervised", s => Sp(s).Blocks),
             higherIsBetter: false, paper: ("49.5 (SkipNet-110)", "77"));
-        context.Compare("blocks run: larger against smaller reward for skipping", "% of the blocks", ($"alpha {alphas[1]}", s => Rl(alphas[1], s).Blocks), ($"alpha {alphas[0]}", s => Rl(alphas[0], s).Blocks), higherIsBetter: false);
-        context.Compare("accuracy beside the base network, which runs every block", "% top-1", ("hybrid RL", s => High(s).Top1), ("all blocks, no gates, as many epochs", s => Plain(Base.Layers, s)), paper: ("93.30", "93.60"));
+        context.Compare("blocks run: larger against smaller reward for skipping", "% of the blocks", ($"alpha {alphas[1]}", s => Rl(alphas[1], s).Blocks),
+            ($"alpha {alphas[0]}", s => Rl(alphas[0], s).Blocks), higherIsBetter: false);
+        context.Compare("accuracy beside the base network, which runs every block", "% top-1", ("hybrid RL", s => High(s).Top1),
+            ("all blocks, no gates, as many epochs", s => Plain(Base.Layers, s)), paper: ("93.30", "93.60"));
 
         // The static network whose compute is nearest to the mean of the adaptive one.
         var macs = context.Seeds.Average(s => High(s).Macs);
@@ -63,21 +69,27 @@ public sealed class SkipNetClaim : IClaim
         var near = shallower.MinBy(l => Math.Abs(PlainMacs(context, l) - macs))!;
         context.Compare("accuracy at about equal compute", "% top-1", ($"hybrid RL ({macs / 1e6:0.00}M MACs on average)", s => High(s).Top1),
             ($"static {string.Join("-", near)} blocks ({PlainMacs(context, near) / 1e6:0.00}M MACs)", s => Plain(near, s)));
-        context.Compare("the gates' choice against as many blocks skipped at random", "% top-1", ("hybrid RL", s => High(s).Top1), ("the same network, each block skipped as often, whatever the picture", s => High(s).Top1AtRandom));
-        context.Compare("hard gates by reinforcement learning against soft gates made hard", "% top-1", ("hybrid RL", s => High(s).Top1), ("soft gates", s => Soft(s).Top1), paper: ("92.38 (SkipNet-74)", "52.29"));
-        context.Compare("blocks run on pictures it gets wrong against those it gets right", "% of the blocks", ("wrong", s => High(s).BlocksWrong), ("right", s => High(s).BlocksRight));
-        context.Check("skipping gives the logits of the blended forward", "logit", ("largest difference", context.Seeds.Max(s => High(s).Difference)), ("1e-4", 1e-4));
+        context.Compare("the gates' choice against as many blocks skipped at random", "% top-1", ("hybrid RL", s => High(s).Top1),
+            ("the same network, each block skipped as often, whatever the picture", s => High(s).Top1AtRandom));
+        context.Compare("hard gates by reinforcement learning against soft gates made hard", "% top-1", ("hybrid RL", s => High(s).Top1),
+            ("soft gates", s => Soft(s).Top1), paper: ("92.38 (SkipNet-74)", "52.29"));
+        context.Compare("blocks run on pictures it gets wrong against those it gets right", "% of the blocks", ("wrong", s => High(s).BlocksWrong),
+            ("right", s => High(s).BlocksRight));
+        context.Check("skipping gives the logits of the blended forward", "logit", ("largest difference", context.Seeds.Max(s => High(s).Difference)),
+            ("1e-4", 1e-4));
         context.Table("Networks, means over the seeds", ["network", "top-1", "blocks run", "MACs", "top-1 with random skipping"],
         [
             Row("supervised", Sp), .. alphas.Select(a => Row($"hybrid RL, alpha {a}", s => Rl(a, s))), Row("soft gates made hard", Soft),
-            ["all blocks, no gates", $"{context.Seeds.Average(s => Plain(Base.Layers, s)):0.00} %", "100 %", $"{PlainMacs(context, Base.Layers) / 1e6:0.00}M", ""],
+            ["all blocks, no gates", $"{context.Seeds.Average(s => Plain(Base.Layers, s)):0.00} %", "100 %",
+                $"{PlainMacs(context, Base.Layers) / 1e6:0.00}M", ""],
         ]);
         context.Note("Gates begin by running their blocks (log-odds 1): left to chance, a gate that begins by skipping never trains its block in so few steps. Reinforcement learning alone, without a supervised stage, was not run.");
 
         static string Key(double alpha) => $"hybrid-alpha{alpha}";
         string[] Row(string name, Func<int, Gated> of) =>
         [
-            name, $"{context.Seeds.Average(s => of(s).Top1):0.00} %", $"{context.Seeds.Average(s => of(s).Blocks):0.0} %", $"{context.Seeds.Average(s => of(s).Macs) / 1e6:0.00}M",
+            name, $"{context.Seeds.Average(s => of(s).Top1):0.00} %", $"{context.Seeds.Average(s => of(s).Blocks):0.0} %",
+            $"{context.Seeds.Average(s => of(s).Macs) / 1e6:0.00}M",
             $"{context.Seeds.Average(s => of(s).Top1AtRandom):0.00} %",
         ];
     }
@@ -113,7 +125,8 @@ public sealed class SkipNetClaim : IClaim
             }
         }
         var scale = 100.0 / (net.GatedBlocks + 1);
-        return new(100.0 * right / count, 100.0 * AtRandom(cifar, net, rates.Select(r => r / count).ToArray(), seed) / count, scale * (blocksRight + blocksWrong) / count, right == 0 ? double.NaN : scale * blocksRight / right,
+        return new(100.0 * right / count, 100.0 * AtRandom(cifar, net, rates.Select(r => r / count).ToArray(), seed) / count,
+            scale * (blocksRight + blocksWrong) / count, right == 0 ? double.NaN : scale * blocksRight / right,
             right == count ? double.NaN : scale * blocksWrong / (count - right), macs / count, difference);
     }
 
@@ -136,7 +149,9 @@ public sealed class SkipNetClaim : IClaim
     private static (double Always, double[] Block, double[] Skipped) BlockMacs(SkipNet net)
     {
         var nodes = Cost.Of(net, 1, 3, 32, 32).Nodes;
-        var names = Enumerable.Range(0, net.Config.Layers.Length).SelectMany(g => Enumerable.Range(0, net.Config.Layers[g]).Select(i => (Block: $"group{g + 1}_layer{i}.", Projection: $"group{g + 1}_ds{i}."))).Skip(1).ToArray();
+        var names = Enumerable.Range(0, net.Config.Layers.Length)
+            .SelectMany(g => Enumerable.Range(0, net.Config.Layers[g]).Select(i => (Block: $"group{g + 1}_layer{i}.", Projection: $"group{g + 1}_ds{i}.")))
+            .Skip(1).ToArray();
         double Sum(string prefix) => nodes.Where(n => n.Node.StartsWith(prefix, StringComparison.Ordinal)).Sum(n => (double)n.Macs);
         // The projection is captured twice under one name: inside the block and beside it.
         var skipped = names.Select(n => (Sum(n.Projection) + Sum(n.Block + "downsample.")) / 2).ToArray();

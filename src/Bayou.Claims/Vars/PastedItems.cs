@@ -25,7 +25,8 @@ internal sealed class PastedItems
     /// <param name="context">The claim's context.</param>
     /// <param name="network">Makes a network with an attention and, for VARS, its shape.</param>
     /// <param name="recipe">How to train.</param>
-    internal PastedItems(ClaimContext context, Func<string, VarsConfig, Layer> network, Recipe recipe) => (this.context, this.network, this.recipe) = (context, network, recipe);
+    internal PastedItems(ClaimContext context, Func<string, VarsConfig, Layer> network, Recipe recipe) =>
+        (this.context, this.network, this.recipe) = (context, network, recipe);
 
     private sealed record Agreement(double Accuracy, double Auc, double Cc, double NoisyAuc, double NoisyCc, Swept[] Sweep);
 
@@ -36,17 +37,22 @@ internal sealed class PastedItems
     {
         void One(string name, string unit, Func<Agreement, double> of, bool higher = true, string? note = null) =>
             context.Compare(name, unit, ("vars_d", s => of(Measured("vars_d", s))), ("self_att", s => of(Measured("self_att", s))), higher, note: note);
-        One("the last attention layer looks at the object", "AUC-Judd against its mask", a => a.Auc, note: "saliency: strength of the reconstruction (VARS), attention received (self-attention), both on a 7 x 7 grid");
+        One("the last attention layer looks at the object", "AUC-Judd against its mask", a => a.Auc,
+            note: "saliency: strength of the reconstruction (VARS), attention received (self-attention), both on a 7 x 7 grid");
         One("correlation with the object", "CC with its mask", a => a.Cc);
         One("the same under noise", "AUC-Judd against the mask, Gaussian noise of severity 3", a => a.NoisyAuc);
         One("what noise costs", "AUC-Judd lost", a => a.Auc - a.NoisyAuc, higher: false);
-        context.Table("Pasted items, mean over the seeds", ["attention", "accuracy %", "AUC", "CC", "AUC with noise", "CC with noise"], ((string[])["self_att", "vars_d"]).Select(a => new[]
+        context.Table("Pasted items, mean over the seeds", ["attention", "accuracy %", "AUC", "CC", "AUC with noise", "CC with noise"],
+            ((string[])["self_att", "vars_d"]).Select(a => new[]
         {
-            a, Mean(a, m => m.Accuracy, "0.0"), Mean(a, m => m.Auc, "0.000"), Mean(a, m => m.Cc, "0.000"), Mean(a, m => m.NoisyAuc, "0.000"), Mean(a, m => m.NoisyCc, "0.000"),
+            a, Mean(a, m => m.Accuracy, "0.0"), Mean(a, m => m.Auc, "0.000"), Mean(a, m => m.Cc, "0.000"), Mean(a, m => m.NoisyAuc, "0.000"),
+            Mean(a, m => m.NoisyCc, "0.000"),
         }));
-        context.Table("The trained vars_d (lambda 0.3, 5 steps) run with other settings, mean over the seeds", ["lambda", "steps", "accuracy %", "AUC", "AUC with noise"], Settings.Select((w, i) => new[]
+        context.Table("The trained vars_d (lambda 0.3, 5 steps) run with other settings, mean over the seeds",
+            ["lambda", "steps", "accuracy %", "AUC", "AUC with noise"], Settings.Select((w, i) => new[]
         {
-            $"{w.Lambda}", $"{w.Steps}", Mean("vars_d", m => m.Sweep[i].Accuracy, "0.0"), Mean("vars_d", m => m.Sweep[i].Auc, "0.000"), Mean("vars_d", m => m.Sweep[i].NoisyAuc, "0.000"),
+            $"{w.Lambda}", $"{w.Steps}", Mean("vars_d", m => m.Sweep[i].Accuracy, "0.0"), Mean("vars_d", m => m.Sweep[i].Auc, "0.000"),
+            Mean("vars_d", m => m.Sweep[i].NoisyAuc, "0.000"),
         }));
     }
 
@@ -69,7 +75,8 @@ internal sealed class PastedItems
         net.eval();
         var (auc, cc) = Against(net, test.Value.Pictures);
         var (noisyAuc, noisyCc) = Against(net, test.Value.Noisy);
-        return new Agreement(Accuracy(net), auc, cc, noisyAuc, noisyCc, attention == "self_att" ? [] : Settings.Select(w => Sweep(net, attention, w.Lambda, w.Steps)).ToArray());
+        return new Agreement(Accuracy(net), auc, cc, noisyAuc, noisyCc,
+            attention == "self_att" ? [] : Settings.Select(w => Sweep(net, attention, w.Lambda, w.Steps)).ToArray());
     });
 
     // The weights do not depend on sparsity and steps.
@@ -87,7 +94,8 @@ internal sealed class PastedItems
     {
         var scores = Enumerable.Range(0, pictures.Count).Select(i =>
         {
-            var heat = AttentionExplainer.Heats(new ExplainRequest(net, PastedPictures.Preprocessing, pictures.Read(i), new ExplainOptions()))[^1].Resize(PastedPictures.Side, PastedPictures.Side);
+            var heat = AttentionExplainer.Heats(new ExplainRequest(net, PastedPictures.Preprocessing, pictures.Read(i), new ExplainOptions()))[^1]
+                .Resize(PastedPictures.Side, PastedPictures.Side);
             return FixationMetrics.Of(heat, test.Value.Masks[i]);
         }).ToList();
         return (scores.Average(s => s.AucJudd), scores.Where(s => !double.IsNaN(s.Cc)).Average(s => s.Cc));

@@ -49,9 +49,11 @@ public sealed class VarsClaim : IClaim
             Compare($"{ours}: share of the clean accuracy kept over all corruptions", ours, r => r.Retention, "%");
         }
         string Mean(Func<int, double> of) => $"{context.Seeds.Average(of):0.0}";
-        context.Table("Mean accuracy over the seeds, %", ["attention", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], attentions.Select(a => new[]
+        context.Table("Mean accuracy over the seeds, %",
+            ["attention", "parameters", "MACs", "clean", "corrupted", "kept", "noise", "blur", "weather", "digital"], attentions.Select(a => new[]
         {
-            a, $"{size[a].Parameters:N0}", $"{size[a].Macs / 1e6:0.0}M", Mean(s => Robust(a, s).Clean), Mean(s => Robust(a, s).Mean), Mean(s => Robust(a, s).Retention),
+            a, $"{size[a].Parameters:N0}", $"{size[a].Macs / 1e6:0.0}M", Mean(s => Robust(a, s).Clean), Mean(s => Robust(a, s).Mean),
+            Mean(s => Robust(a, s).Retention),
             Mean(s => Robust(a, s).Group(CorruptionGroup.Noise)), Mean(s => Robust(a, s).Group(CorruptionGroup.Blur)),
             Mean(s => Robust(a, s).Group(CorruptionGroup.Weather)), Mean(s => Robust(a, s).Group(CorruptionGroup.Digital)),
         }));
@@ -60,7 +62,8 @@ public sealed class VarsClaim : IClaim
 
     // RVT with 4 blocks of width 48 on a 7 x 7 grid of tokens.
     private static Rvt Network(string attention, VarsConfig? vars = null) =>
-        VarsVariants.Create(new RvtConfig { ImageSize = 32, StemStride = 4, HeadDims = [12], Heads = [4], Depths = [4], Classes = 10, FanInInit = true }, attention, vars);
+        VarsVariants.Create(new RvtConfig { ImageSize = 32, StemStride = 4, HeadDims = [12], Heads = [4], Depths = [4], Classes = 10, FanInInit = true },
+            attention, vars);
 
     // Needs no training: the theory on random tensors.
     private static void SpecialCase(ClaimContext context)
@@ -73,7 +76,8 @@ public sealed class VarsClaim : IClaim
             return layer.Reconstruct(randn(4, 49, 48).mul(Number.Of(3)));
         }
         double Objective(VarsCode c, double lambda) =>
-            (0.5 * c.Templates.matmul(c.Code).sub(c.Values).Squared().sum().to(float64).item<double>()) + lambda * c.Code.abs().sum().to(float64).item<double>();
+            (0.5 * c.Templates.matmul(c.Code).sub(c.Values).Squared().sum().to(float64).item<double>()) + lambda * c.Code.abs().sum().to(float64)
+                .item<double>();
         T Guarded<T>(Func<T> of)
         {
             using var scope = NewDisposeScope();
@@ -87,11 +91,16 @@ public sealed class VarsClaim : IClaim
             var attention = c.Templates.matmul(c.Templates.transpose(2, 3)).matmul(c.Values);
             return attention.sub(c.Templates.matmul(c.Code)).abs().max().to(float64).item<double>() / attention.abs().max().to(float64).item<double>();
         }));
-        context.Check("no steps, no sparsity: attention with kernel P P'", "largest relative difference", ("reconstruction against attention", difference), ("float32 rounding", 1e-5));
-        var objectives = context.Remember("objective", () => Guarded(() => Enumerable.Range(0, 11).Select(t => Objective(Code(plain with { Steps = t }), plain.Lambda)).ToArray()));
+        context.Check("no steps, no sparsity: attention with kernel P P'", "largest relative difference", ("reconstruction against attention", difference),
+            ("float32 rounding", 1e-5));
+        var objectives = context.Remember("objective",
+            () => Guarded(() => Enumerable.Range(0, 11).Select(t => Objective(Code(plain with { Steps = t }), plain.Lambda)).ToArray()));
         var rises = objectives.Zip(objectives.Skip(1), (a, b) => Math.Max(0, b - a) / a).Max();
-        context.Check("every step lowers 1/2 ||P u - v||^2 + lambda ||u||_1", "largest relative rise over 10 steps", ("plain ISTA", rises), ("float32 rounding", 1e-6));
-        var zeros = context.Remember("zeros", () => Guarded(() => ((double[])[0.1, 0.3, 1]).Select(l => Code(plain with { Steps = 50, Lambda = l }).Code.eq(Number.Of(0)).to(float64).mean().item<double>()).ToArray()));
+        context.Check("every step lowers 1/2 ||P u - v||^2 + lambda ||u||_1", "largest relative rise over 10 steps", ("plain ISTA", rises),
+            ("float32 rounding", 1e-6));
+        var zeros = context.Remember("zeros",
+            () => Guarded(() => ((double[])[0.1, 0.3, 1])
+            .Select(l => Code(plain with { Steps = 50, Lambda = l }).Code.eq(Number.Of(0)).to(float64).mean().item<double>()).ToArray()));
         context.Check("sparsity grows with lambda", "share of zeros in the code", ("lambda 1", zeros[2]), ("lambda 0.1", zeros[0]), atMost: false);
     }
 }

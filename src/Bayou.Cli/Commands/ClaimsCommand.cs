@@ -43,8 +43,10 @@ internal static class ClaimsCommand
             var results = claims.Select(claim =>
             {
                 var folder = parsed.GetValue(output) is { } given ? (all ? Path.Combine(given, claim.Name) : given) : Common.NewRunFolder("claims", claim.Name);
-                if (!parsed.GetValue(resume) && File.Exists(Path.Combine(folder, "run.db"))) throw new BayouException($"'{folder}' already holds measurements: add --resume to use them, or choose another folder with --out");
-                return ConsoleProgress.Run(progress => ClaimRunner.Run(claim, parsed.GetValue(full), folder, parsed.GetValue(docs) ?? DocsFolder(), count, progress, cancel));
+                if (!parsed.GetValue(resume) && File.Exists(Path.Combine(folder, "run.db")))
+                    throw new BayouException($"'{folder}' already holds measurements: add --resume to use them, or choose another folder with --out");
+                return ConsoleProgress.Run(progress =>
+                    ClaimRunner.Run(claim, parsed.GetValue(full), folder, parsed.GetValue(docs) ?? DocsFolder(), count, progress, cancel));
             }).ToList();
             if (parsed.GetValue(json)) Console.Out.WriteLine(System.Text.Json.JsonSerializer.Serialize<object>(all ? results : results[0], ClaimResult.Json));
             else results.ForEach(Print);
@@ -68,12 +70,14 @@ internal static class ClaimsCommand
     private static void Print(ClaimResult result)
     {
         AnsiConsole.MarkupLineInterpolated($"[bold]{result.Name}[/] ({result.Mode}, {result.Seconds / 60:0.0} minutes): {result.Statement}");
-        var table = new Table().Border(TableBorder.Rounded).AddColumn("effect").AddColumn("ours").AddColumn("baseline").AddColumn("difference").AddColumn("verdict");
+        var table = new Table().Border(TableBorder.Rounded).AddColumn("effect").AddColumn("ours").AddColumn("baseline").AddColumn("difference")
+            .AddColumn("verdict");
         foreach (var e in result.Effects)
         {
             var interval = e.Low is { } low && e.High is { } high ? $" ({low:0.####} to {high:0.####})" : "";
             table.AddRow(
-                Markup.Escape($"{e.Name}, {e.Unit}"), Markup.Escape($"{e.Ours}: {ClaimPage.Values(e.OursValues)}"), Markup.Escape($"{e.Baseline}: {ClaimPage.Values(e.BaselineValues)}"),
+                Markup.Escape($"{e.Name}, {e.Unit}"), Markup.Escape($"{e.Ours}: {ClaimPage.Values(e.OursValues)}"),
+                Markup.Escape($"{e.Baseline}: {ClaimPage.Values(e.BaselineValues)}"),
                 Markup.Escape($"{e.Difference:0.####}{interval}"), ClaimPage.Word(e.Verdict));
         }
         AnsiConsole.Write(table);

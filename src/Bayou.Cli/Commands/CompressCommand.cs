@@ -43,8 +43,10 @@ internal static class CompressCommand
             var settings = CompressMethods.Settings(chosen, parsed.GetValue(set) ?? []);
             var name = parsed.GetValue(model.Model)!;
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("compress", name);
-            if (!parsed.GetValue(resume) && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
-            if (parsed.GetValue(model.Weights) is null && parsed.GetValue(teacher) is null) throw new BayouException("nothing to learn from: give the model's own weights with --weights, or a teacher with --teacher");
+            if (!parsed.GetValue(resume) && StagedTraining.HasCheckpoint(folder))
+                throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
+            if (parsed.GetValue(model.Weights) is null && parsed.GetValue(teacher) is null)
+                throw new BayouException("nothing to learn from: give the model's own weights with --weights, or a teacher with --teacher");
             var result = ConsoleProgress.Run(progress =>
             {
                 var entry = Catalog.Models.Find(name);
@@ -58,7 +60,8 @@ internal static class CompressCommand
                 if (parsed.GetValue(model.Weights) is { } weights) PretrainedModel.Load(network, weights, keepHead: true, progress.Line);
                 network.eval();
                 using var taught = parsed.GetValue(teacher) is { } path ? Teacher.Open(path, job.Splits.Classes, threadCount) : null;
-                var compressed = chosen.Run(new CompressJob(name, network, other => Catalog.Models.Find(other).Create(options), taught?.For(job.Preprocessing), job.Train(steps), job.Val, steps,
+                var compressed = chosen.Run(new CompressJob(name, network, other => Catalog.Models.Find(other).Create(options), taught?.For(job.Preprocessing),
+                    job.Train(steps), job.Val, steps,
                     job.Options(folder, parsed.GetValue(resume)), settings, progress.Line));
                 using var small = compressed.Network;
 
@@ -67,7 +70,8 @@ internal static class CompressCommand
                 var (cost, _) = job.Save(small, compressed.Name, folder);
                 var full = Cost.Of(network, 1, job.Channels, job.Preprocessing.Size, job.Preprocessing.Size);
                 var bytes = new FileInfo(Path.Combine(folder, "model.safetensors")).Length;
-                return new Compressed(name, compressed.Name, chosen.Name, folder, full.Parameters, cost.Parameters, full.Macs, cost.Macs, bytes, parsed.GetValue(model.Weights) is null ? null : before, after);
+                return new Compressed(name, compressed.Name, chosen.Name, folder, full.Parameters, cost.Parameters, full.Macs, cost.Macs, bytes,
+                    parsed.GetValue(model.Weights) is null ? null : before, after);
             });
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else
@@ -80,5 +84,6 @@ internal static class CompressCommand
         return command;
     }
 
-    private sealed record Compressed(string Model, string Name, string Method, string Folder, long ParamsBefore, long Params, long MacsBefore, long Macs, long Bytes, double? AccuracyBefore, double Accuracy);
+    private sealed record Compressed(string Model, string Name, string Method, string Folder, long ParamsBefore, long Params, long MacsBefore, long Macs,
+        long Bytes, double? AccuracyBefore, double Accuracy);
 }

@@ -6,7 +6,8 @@ namespace Bayou.Cli;
 internal static class DemoCommand
 {
     // What a demo is: this very command line.
-    private static readonly string[] Line = ["fit", "fashion-mnist", "--latency", "median", "--epochs", "6", "--near", "4", "--trainees", "4", "--effort", "5000"];
+    private static readonly string[] Line =
+        ["fit", "fashion-mnist", "--latency", "median", "--epochs", "6", "--near", "4", "--trainees", "4", "--effort", "5000"];
 
     public static Command Create()
     {
@@ -32,7 +33,8 @@ internal static class DemoCommand
             if (parsed.GetValue(seed) != 0) line.AddRange(["--seed", $"{parsed.GetValue(seed)}"]);
             if (parsed.GetValue(threads) != 0) line.AddRange(["--threads", $"{parsed.GetValue(threads)}"]);
             if (parsed.GetValue(json)) line.Add("--json");
-            return await BayouCli.Root().Parse(line).InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, cancel);
+            return await BayouCli.Root().Parse(line)
+                .InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null }, cancel);
         });
         return command;
     }

@@ -24,7 +24,12 @@ internal static class ErfCommand
             """);
         var models = new Argument<string[]>("MODEL") { Description = "names of `bayou models`", Arity = ArgumentArity.OneOrMore };
         var data = new Option<string>("--data") { Description = "folder of pictures (searched through) or built-in data set", Required = true };
-        var weights = new Option<string[]>("--weights") { Description = ModelSource.WeightsHelp + "; one a model, in order; '-' for none", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = _ => [] };
+        var weights = new Option<string[]>("--weights")
+        {
+            Description = ModelSource.WeightsHelp + "; one a model, in order; '-' for none",
+            AllowMultipleArgumentsPerToken = true,
+            DefaultValueFactory = _ => []
+        };
         var classes = new Option<int?>("--classes") { Description = "classes of the heads, where the weights need it" };
         var size = new Option<int>("--size") { Description = "side of the input in pixels; pictures are warped to it", DefaultValueFactory = _ => 1024 };
         var images = new Option<int>("--images") { Description = "pictures, taken evenly from all", DefaultValueFactory = _ => 50 };
@@ -38,13 +43,16 @@ internal static class ErfCommand
             manual_seed(parsed.GetValue(seed));
             var names = parsed.GetValue(models)!;
             var files = parsed.GetValue(weights)!;
-            if (files.Length > names.Length) throw new BayouException($"{files.Length} --weights for {names.Length} models: give one a model, in order, '-' for none");
+            if (files.Length > names.Length)
+                throw new BayouException($"{files.Length} --weights for {names.Length} models: give one a model, in order, '-' for none");
             var (pixels, count, path) = (parsed.GetValue(size), parsed.GetValue(images), parsed.GetValue(output)!);
             if (count < 1) throw new BayouException($"--images {count}: at least 1 is needed");
             var measured = ConsoleProgress.Run(progress =>
             {
                 var pictures = Pictures(parsed.GetValue(data)!, count);
-                return names.Select((name, i) => Measure(name, i < files.Length && files[i] != "-" ? files[i] : null, parsed.GetValue(classes), pixels, pictures, progress, cancel)).ToList();
+                return names.Select((name, i) =>
+                    Measure(name, i < files.Length && files[i] != "-" ? files[i] : null, parsed.GetValue(classes), pixels, pictures, progress, cancel))
+                    .ToList();
             });
             Draw(measured, path);
             Print(measured, pixels, path, parsed.GetValue(json));
@@ -55,7 +63,8 @@ internal static class ErfCommand
 
     private sealed record Measured(string Model, string? Weights, int Pictures, int Skipped, double[] Map, IReadOnlyList<ContributionArea> Areas);
 
-    private static Measured Measure(string name, string? weights, int? classes, int size, IReadOnlyList<Func<ImageBuffer>> pictures, IFitProgress progress, CancellationToken cancel)
+    private static Measured Measure(string name, string? weights, int? classes, int size, IReadOnlyList<Func<ImageBuffer>> pictures, IFitProgress progress,
+        CancellationToken cancel)
     {
         progress.Stage(name);
         if (weights is null) progress.Line($"note: no --weights for {name}: what an untrained network looks at");
@@ -140,7 +149,8 @@ internal static class ErfCommand
         foreach (var t in ReceptiveField.PaperThresholds) table.AddColumn(new TableColumn($"t = {t:P0}").RightAligned());
         foreach (var m in measured)
         {
-            table.AddRow([Markup.Escape(m.Model), Markup.Escape(m.Weights is null ? "none" : Path.GetFileName(m.Weights)), $"{m.Pictures}", .. m.Areas.Select(a => a.Exists ? $"{a.Ratio:P1}" : "-")]);
+            table.AddRow([Markup.Escape(m.Model), Markup.Escape(m.Weights is null ? "none" : Path.GetFileName(m.Weights)), $"{m.Pictures}",
+                .. m.Areas.Select(a => a.Exists ? $"{a.Ratio:P1}" : "-")]);
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"area of the smallest centred square with the share t of all contributions, at {size} x {size}; heat maps: {path}");

@@ -37,16 +37,19 @@ internal static class EvalCommand
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
             if (Points.PointSetup.IsModel(parsed.GetValue(model.Model)!))
-                return Task.FromResult(PointRuns.Evaluate(parsed.GetValue(model.Model)!, parsed.GetValue(data)!, parsed.GetValue(seed), parsed.GetValue(json), cancel));
+                return Task.FromResult(PointRuns.Evaluate(parsed.GetValue(model.Model)!, parsed.GetValue(data)!, parsed.GetValue(seed), parsed.GetValue(json),
+                    cancel));
             var splits = DataSplits.Open(parsed.GetValue(data)!, new SplitOptions { Seed = parsed.GetValue(seed) });
-            var parts = splits.Parts.Where(p => parsed.GetValue(part) == "all" || p.Part == parsed.GetValue(part)).Select(p => p.Data).Where(d => d.Count > 0).ToList();
+            var parts = splits.Parts.Where(p => parsed.GetValue(part) == "all" || p.Part == parsed.GetValue(part)).Select(p => p.Data).Where(d => d.Count > 0)
+                .ToList();
             if (parts.Count == 0) throw new BayouException($"'{parsed.GetValue(data)}' has no {parsed.GetValue(part)} part");
             var name = parsed.GetValue(model.Model)!;
             if (parsed.GetValue(formats.Format) is { } wanted)
             {
                 var opened = model.Open(parsed);
                 foreach (var p in parts) CheckLabels(opened.Labels, p, name);
-                FormatEvaluation.Run(opened, wanted, splits, parts, parsed.GetValue(formats.PerLayer), parsed.GetValue(formats.Plot), parsed.GetValue(json), cancel);
+                FormatEvaluation.Run(opened, wanted, splits, parts, parsed.GetValue(formats.PerLayer), parsed.GetValue(formats.Plot), parsed.GetValue(json),
+                    cancel);
                 return Task.FromResult(0);
             }
             var results = ConsoleProgress.Run(progress =>
@@ -63,11 +66,13 @@ internal static class EvalCommand
                 {
                     var opened = model.Open(parsed);
                     CheckLabels(opened.Labels, dataset, source);
-                    return Evaluator.Evaluate(opened.Network, new LoaderSource(new ImageLoader(dataset, 64, new LoaderOptions { Preprocessing = opened.Preprocessing })), cancel);
+                    return Evaluator.Evaluate(opened.Network,
+                        new LoaderSource(new ImageLoader(dataset, 64, new LoaderOptions { Preprocessing = opened.Preprocessing })), cancel);
                 }
                 using var classifier = new OnnxClassifier(source, count);
                 CheckLabels(classifier.Labels, dataset, source);
-                return Evaluator.Evaluate(classifier.Runner.Run, new LoaderSource(new ImageLoader(dataset, 64, new LoaderOptions { Preprocessing = classifier.Preprocessing })), cancel);
+                return Evaluator.Evaluate(classifier.Runner.Run,
+                    new LoaderSource(new ImageLoader(dataset, 64, new LoaderOptions { Preprocessing = classifier.Preprocessing })), cancel);
             }
         });
         return command;
@@ -86,7 +91,8 @@ internal static class EvalCommand
         double Mean(Func<Evaluation, double> value) => results.Sum(r => value(r) * r.Predictions.Count) / pictures;
         long Count(int truth, int predicted) => results.Sum(r => r.Confusion[truth, predicted]);
         double Recall(int c) => (double)Count(c, c) / Math.Max(1, Enumerable.Range(0, classes.Count).Sum(p => Count(c, p)));
-        var confusions = Enumerable.Range(0, classes.Count).SelectMany(t => Enumerable.Range(0, classes.Count).Where(p => p != t).Select(p => (Truth: t, Predicted: p, Count: Count(t, p))))
+        var confusions = Enumerable.Range(0, classes.Count)
+            .SelectMany(t => Enumerable.Range(0, classes.Count).Where(p => p != t).Select(p => (Truth: t, Predicted: p, Count: Count(t, p))))
             .Where(c => c.Count > 0).OrderByDescending(c => c.Count).Take(5).ToList();
         if (json)
         {

@@ -28,7 +28,11 @@ internal static class ExplainCommand
             """);
         var model = new ModelArguments();
         var photos = new Argument<string[]>("PHOTO|FOLDER") { Description = "pictures, or folders of them", Arity = ArgumentArity.OneOrMore };
-        var method = new Option<string>("--method") { Description = string.Join(", ", Explainers.All.Select(e => e.Name)), DefaultValueFactory = _ => Explainers.All[0].Name };
+        var method = new Option<string>("--method")
+        {
+            Description = string.Join(", ", Explainers.All.Select(e => e.Name)),
+            DefaultValueFactory = _ => Explainers.All[0].Name
+        };
         var layer = new Option<int?>("--layer") { Description = "layer or stage, from 0" };
         var clusters = new Option<int?>("--clusters") { Description = "groups to find" };
         var fixations = new Option<string?>("--fixations") { Description = "folder of fixation maps named as the photos" };
@@ -44,16 +48,19 @@ internal static class ExplainCommand
             var options = new ExplainOptions { Layer = parsed.GetValue(layer), Clusters = parsed.GetValue(clusters) };
             var source = model.Open(parsed);
             using var network = source.Network;
-            if (parsed.GetValue(model.Weights) is null) Console.Error.WriteLine($"{source.Name} without --weights: the network is untrained, and so is what it looks at");
+            if (parsed.GetValue(model.Weights) is null)
+                Console.Error.WriteLine($"{source.Name} without --weights: the network is untrained, and so is what it looks at");
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("explain", source.Name);
-            return Task.FromResult(Run(source, explainer, options, parsed.GetValue(photos)!, parsed.GetValue(fixations), folder, parsed.GetValue(json), cancel));
+            return Task.FromResult(Run(source, explainer, options, parsed.GetValue(photos)!, parsed.GetValue(fixations), folder, parsed.GetValue(json),
+                cancel));
         });
         return command;
     }
 
     private sealed record Explained(string File, string[]? Written, FixationMetrics? Fixations, string? Error);
 
-    private static int Run(ModelSource source, IExplainer explainer, ExplainOptions options, string[] paths, string? fixations, string folder, bool json, CancellationToken cancel)
+    private static int Run(ModelSource source, IExplainer explainer, ExplainOptions options, string[] paths, string? fixations, string folder, bool json,
+        CancellationToken cancel)
     {
         if (fixations is not null && !Directory.Exists(fixations)) throw new BayouException($"'{fixations}' is no folder of fixation maps");
         var results = new List<Explained>();
@@ -65,8 +72,18 @@ internal static class ExplainCommand
             if (result.Error is not null) Console.Error.WriteLine($"{file}: {result.Error}");
         }
         var scored = results.Where(r => r.Fixations is not null).Select(r => r.Fixations!).ToList();
-        var mean = scored.Count == 0 ? null : new FixationMetrics(Mean(scored, f => f.Nss), Mean(scored, f => f.AucJudd), Mean(scored, f => f.Cc), Mean(scored, f => f.Sim), Mean(scored, f => f.Kl));
-        if (json) Common.PrintJson(new { model = source.Name, method = explainer.Name, folder, photos = results, fixations = mean is null ? null : new { pictures = scored.Count, mean } });
+        var mean = scored.Count == 0
+            ? null : new FixationMetrics(Mean(scored, f => f.Nss), Mean(scored, f => f.AucJudd), Mean(scored, f => f.Cc), Mean(scored, f => f.Sim),
+            Mean(scored, f => f.Kl));
+        if (json)
+            Common.PrintJson(new
+            {
+                model = source.Name,
+                method = explainer.Name,
+                folder,
+                photos = results,
+                fixations = mean is null ? null : new { pictures = scored.Count, mean }
+            });
         else
         {
             if (mean is not null)
@@ -109,7 +126,9 @@ internal static class ExplainCommand
     private static FixationMetrics Compare(Explanation explanation, ExplainRequest request, string name, string fixations, IExplainer explainer)
     {
         if (explanation.Heat is null) throw new BayouException($"method {explainer.Name} gives no map that could be compared with fixations");
-        var path = Directory.EnumerateFiles(fixations).Where(f => Path.GetFileNameWithoutExtension(f).Equals(name, StringComparison.OrdinalIgnoreCase) && Common.IsPicture(f)).Order(StringComparer.Ordinal).FirstOrDefault()
+        var path = Directory.EnumerateFiles(fixations)
+            .Where(f => Path.GetFileNameWithoutExtension(f).Equals(name, StringComparison.OrdinalIgnoreCase) && Common.IsPicture(f))
+            .Order(StringComparer.Ordinal).FirstOrDefault()
             ?? throw new BayouException($"'{fixations}' has no map named {name}");
         var map = ImageDecoder.Decode(path).WithChannels(1);
         if (map.Width != request.Picture.Width || map.Height != request.Picture.Height) map = map.Resize(request.Picture.Width, request.Picture.Height);

@@ -34,10 +34,20 @@ internal static class ExportCommand
             var path = parsed.GetValue(output) ?? source.Name + ".onnx";
             var names = parsed.GetValue(labels) is { } file ? ReadLabels(file) : source.Labels;
             if (!parsed.GetValue(noMerge)) source.Network.Merge();
-            var graph = GraphPasses.Simplify(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            var graph = GraphPasses.Simplify(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size,
+                source.Preprocessing.Size));
             if (parsed.GetValue(model.Weights) is null) Console.Error.WriteLine("bayou: note: no --weights were given; the exported network is untrained");
-            var check = OnnxWriter.Write(graph, path, new OnnxOptions { Metadata = OnnxClassifier.Metadata(source.Preprocessing, names, source.Name), Description = source.Name });
-            if (parsed.GetValue(json)) Common.PrintJson(new { path, bytes = new FileInfo(path).Length, maxAbsDiff = check.MaxAbsDiff, maxAbsReference = check.MaxAbsReference, top1Agreement = check.Top1Agreement });
+            var check = OnnxWriter.Write(graph, path,
+                new OnnxOptions { Metadata = OnnxClassifier.Metadata(source.Preprocessing, names, source.Name), Description = source.Name });
+            if (parsed.GetValue(json))
+                Common.PrintJson(new
+                {
+                    path,
+                    bytes = new FileInfo(path).Length,
+                    maxAbsDiff = check.MaxAbsDiff,
+                    maxAbsReference = check.MaxAbsReference,
+                    top1Agreement = check.Top1Agreement
+                });
             else Console.Out.WriteLine($"{path}: {check}");
             return 0;
         });

@@ -40,7 +40,11 @@ internal static class FitCommand
         var teacher = new Option<string?>("--teacher") { Description = "distil from a model.onnx or checkpoint that knows the same classes" };
         var teacherWeight = new Option<double>("--teacher-weight") { Description = "the teacher's share of the loss, 0..1", DefaultValueFactory = _ => 0.7 };
         var time = new Option<string?>("--time") { Description = "limit of the whole run: 90s, 30m, 2h; search and training are cut to fit" };
-        var balance = new Option<BalanceMode>("--balance") { Description = "unequal classes: show rare ones more often, weight the loss, or nothing", DefaultValueFactory = _ => BalanceMode.Auto };
+        var balance = new Option<BalanceMode>("--balance")
+        {
+            Description = "unequal classes: show rare ones more often, weight the loss, or nothing",
+            DefaultValueFactory = _ => BalanceMode.Auto
+        };
         var folds = new Option<int?>("--folds") { Description = "judge candidates by cross-validation; default 5 where a class has under 100 pictures; 0: off" };
         var output = new Option<string?>("--out") { Description = "run folder; default runs/fit-DATA-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on with the run in --out" };
@@ -51,14 +55,20 @@ internal static class FitCommand
         var trainees = new Option<int>("--trainees") { Description = "candidates that are trained", DefaultValueFactory = _ => 6 };
         var effort = new Option<long?>("--effort") { Description = "pictures a candidate sees in the first round" };
         var rounds = new Option<int>("--rounds") { Description = "rounds of successive halving", DefaultValueFactory = _ => 2 };
-        var loss = new Option<double>("--max-int8-loss") { Description = "accuracy INT8 may cost before layers go back to float, 0.005: half a point", DefaultValueFactory = _ => 0.005 };
+        var loss = new Option<double>("--max-int8-loss")
+        {
+            Description = "accuracy INT8 may cost before layers go back to float, 0.005: half a point",
+            DefaultValueFactory = _ => 0.005
+        };
         var val = new Option<double?>("--val-fraction") { Description = "part of the pictures for validation where the data bring none" };
         var test = new Option<double?>("--test-fraction") { Description = "part of the pictures for the test where the data bring none" };
         var noRobustness = new Option<bool>("--no-robustness") { Description = "leave the corruptions out of the report" };
         var recipe = new RecipeOptions();
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(data);
-        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds, output, resume, epochs, proposals, near, measure, trainees, effort, rounds, loss, val, test, noRobustness, .. recipe.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[latency, parameters, macs, ace, size, init, initModel, noScratch, teacher, teacherWeight, time, balance, folds,
+            output, resume, epochs, proposals, near, measure, trainees, effort, rounds, loss, val, test, noRobustness, .. recipe.All, seed, threads,
+            json]) command.Add(option);
 
         command.SetAction((parsed, cancel) =>
         {
@@ -143,8 +153,10 @@ internal static class FitCommand
         var saved = (double)r.SizeInt8Bytes / r.SizeFp32Bytes;
         AnsiConsole.MarkupLineInterpolated($"INT8 buys       {r.LatencyFp32Ms / r.LatencyInt8Ms:0.00}x the speed and {saved:P0} of the size for {(r.AccuracyFp32 - r.AccuracyInt8) * 100:0.00} points ({r.KeptInFloat.Count} layers kept in float)");
         AnsiConsole.MarkupLineInterpolated($"checks          fp32 ONNX = TorchSharp to {r.OnnxMaxAbsDiff:G2}; INT8 ONNX and fake-quantised agree on {r.Int8Top1Agreement:P2} of {r.TestPictures} test pictures");
-        if (r.Scratch is { } s) AnsiConsole.MarkupLineInterpolated($"checkpoint      {s.TestAccuracy:P2} on the test part; from scratch {s.ScratchTestAccuracy:P2} with the same pictures and {s.Epochs} passes");
-        if (r.CrossValidation is { } f) AnsiConsole.MarkupLineInterpolated($"folds           {f.Mean:P1} +- {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds in the search");
+        if (r.Scratch is { } s)
+            AnsiConsole.MarkupLineInterpolated($"checkpoint      {s.TestAccuracy:P2} on the test part; from scratch {s.ScratchTestAccuracy:P2} with the same pictures and {s.Epochs} passes");
+        if (r.CrossValidation is { } f)
+            AnsiConsole.MarkupLineInterpolated($"folds           {f.Mean:P1} +- {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds in the search");
         AnsiConsole.MarkupLineInterpolated($"time            {r.Seconds:0} s, training at {r.PicturesPerSecond:0} pictures/s");
         AnsiConsole.MarkupLineInterpolated($"model           {r.Onnx}");
         AnsiConsole.MarkupLineInterpolated($"report          {r.Report}");
@@ -153,7 +165,8 @@ internal static class FitCommand
     /// <summary>The command as it was typed, for the report.</summary>
     public static string CommandLine(ParseResult parsed) => "./bayou " + string.Join(' ', parsed.Tokens.Select(t => Quote(t.Value)));
 
-    private static string Quote(string word) => word.Length > 0 && word.All(c => char.IsLetterOrDigit(c) || "-_./=:,@%+".Contains(c)) ? word : "'" + word.Replace("'", "'\\''") + "'";
+    private static string Quote(string word) =>
+        word.Length > 0 && word.All(c => char.IsLetterOrDigit(c) || "-_./=:,@%+".Contains(c)) ? word : "'" + word.Replace("'", "'\\''") + "'";
 
     private static string? Absolute(string? path) => path is null ? null : Path.GetFullPath(path);
 

@@ -13,7 +13,8 @@ namespace Bayou.Cli;
 /// <summary>bayou latency collect|train|predict|eval|tables: latencies of many networks from few measurements.</summary>
 internal static class LatencyCommand
 {
-    public static readonly Option<string?> Table = new("--table") { Description = "folder with archs.csv, latency_ms.csv, meta.json; default the published lists among the samples" };
+    public static readonly Option<string?> Table =
+        new("--table") { Description = "folder with archs.csv, latency_ms.csv, meta.json; default the published lists among the samples" };
 
     public static Command Create()
     {
@@ -45,7 +46,11 @@ internal static class LatencyCommand
               bayou latency collect --out runs/here2 --count 50 --threads 2
             """);
         var output = new Option<string>("--out") { Description = "run folder", Required = true };
-        var count = new Option<int>("--count") { Description = "cells drawn at random, beside the 14 references and probes that describe the device", DefaultValueFactory = _ => 200 };
+        var count = new Option<int>("--count")
+        {
+            Description = "cells drawn at random, beside the 14 references and probes that describe the device",
+            DefaultValueFactory = _ => 200
+        };
         var batch = new Option<int>("--batch") { Description = "pictures at a time", DefaultValueFactory = _ => 1 };
         var minutes = new Option<double>("--minutes") { Description = "begin no cell after this time; 0: no limit", DefaultValueFactory = _ => 0 };
         var threads = new Option<int>("--threads") { Description = "threads of a measured run", DefaultValueFactory = _ => 1 };
@@ -56,14 +61,22 @@ internal static class LatencyCommand
             var n = parsed.GetValue(threads);
             if (n < 1 || n > Environment.ProcessorCount) throw new BayouException($"--threads {n}: this machine has {Environment.ProcessorCount}");
             torch.set_num_threads(1);
-            var options = new CollectOptions { Count = parsed.GetValue(count), Batch = parsed.GetValue(batch), Threads = n, Seed = parsed.GetValue(seed), MaxSeconds = 60 * parsed.GetValue(minutes) };
+            var options = new CollectOptions
+            {
+                Count = parsed.GetValue(count),
+                Batch = parsed.GetValue(batch),
+                Threads = n,
+                Seed = parsed.GetValue(seed),
+                MaxSeconds = 60 * parsed.GetValue(minutes)
+            };
             using var store = RunStore.Open(parsed.GetValue(output)!);
             var (complete, hardware) = ConsoleProgress.Run(progress =>
             {
                 progress.Stage("hardware");
                 if (store.Facts.Get<HardwareDescriptor>("hardware") is null) store.Facts.Put("hardware", HardwareDescriptor.Measure(n, options.Batch));
                 progress.Stage("cells");
-                return (LatencyCollector.Collect(store, options, (done, all) => progress.Status((double)done / all, $"{done} of {all}"), cancel), store.Facts.Get<HardwareDescriptor>("hardware")!);
+                return (LatencyCollector.Collect(store, options, (done, all) => progress.Status((double)done / all, $"{done} of {all}"), cancel),
+                    store.Facts.Get<HardwareDescriptor>("hardware")!);
             });
             var (device, measured) = LatencyCollector.Read(store);
             var noisy = measured.Count(m => m.Spread > 0.1);
@@ -96,9 +109,11 @@ internal static class LatencyCommand
         var episodes = new Option<int>("--episodes") { Description = "HELP: episodes; 2000 as published", DefaultValueFactory = _ => 2000 };
         var size = new Option<int>("--layer-size") { Description = "HELP: width of the layers", DefaultValueFactory = _ => 100 };
         var rate = new Option<double>("--lr") { Description = "HELP: learning rate", DefaultValueFactory = _ => 1e-4 };
-        var (space, devices, target, samples) = (Space(), Devices(), Target(), new Option<int>("--samples") { Description = "measured cells of the target", DefaultValueFactory = _ => 10 });
+        var (space, devices, target, samples) =
+            (Space(), Devices(), Target(), new Option<int>("--samples") { Description = "measured cells of the target", DefaultValueFactory = _ => 10 });
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
-        foreach (var option in (Option[])[method, output, episodes, size, rate, space, devices, target, samples, Table, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[method, output, episodes, size, rate, space, devices, target, samples, Table, seed, threads, json])
+            command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
@@ -125,10 +140,14 @@ internal static class LatencyCommand
             else
             {
                 var method1 = (MapleMethod)LatencyMethods.Create(parsed.GetValue(method)!, table, sources, hardware: fleet.Hardware);
-                using var predictor = method1.AdaptModel(TargetOf(parsed.GetValue(target) ?? throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`"), table, parsed.GetValue(samples), parsed.GetValue(seed)), parsed.GetValue(seed));
+                using var predictor =
+                    method1.AdaptModel(TargetOf(parsed.GetValue(target)
+                    ?? throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`"), table,
+                    parsed.GetValue(samples), parsed.GetValue(seed)), parsed.GetValue(seed));
                 predictor.Save(path, parsed.GetValue(method)!);
             }
-            if (parsed.GetValue(json)) Common.PrintJson(new { file = path, sources, seconds = clock.Elapsed.TotalSeconds, error = double.IsNaN(loss) ? (double?)null : loss });
+            if (parsed.GetValue(json))
+                Common.PrintJson(new { file = path, sources, seconds = clock.Elapsed.TotalSeconds, error = double.IsNaN(loss) ? (double?)null : loss });
             else Console.Out.WriteLine($"{path}: trained on {string.Join(", ", sources)} in {clock.Elapsed.TotalSeconds:0.0} s");
             return Task.FromResult(0);
         });
@@ -150,7 +169,11 @@ internal static class LatencyCommand
         var cells = new Argument<string[]>("CELL") { Description = "cells of NAS-Bench-201", Arity = ArgumentArity.ZeroOrMore };
         var all = new Option<bool>("--all") { Description = "every network of the space, with the time it takes" };
         var below = new Option<string?>("--below") { Description = "the most accurate cell that is predicted below each of these latencies, ms, comma-separated" };
-        var set = new Option<string>("--for") { Description = "with --below: data set of the accuracy, cifar10 or cifar100", DefaultValueFactory = _ => "cifar100" };
+        var set = new Option<string>("--for")
+        {
+            Description = "with --below: data set of the accuracy, cifar10 or cifar100",
+            DefaultValueFactory = _ => "cifar100"
+        };
         var method = new Option<string>("--method") { Description = string.Join(", ", LatencyMethods.Names), DefaultValueFactory = _ => "transfer" };
         var (space, devices, target, weights) = (Space(), Devices(), Target(), Weights());
         var samples = new Option<int>("--samples") { Description = "measured cells to adapt to", DefaultValueFactory = _ => 10 };
@@ -162,24 +185,39 @@ internal static class LatencyCommand
             Common.UseThreads(parsed.GetValue(threads));
             var table = Open(parsed, space);
             var everything = parsed.GetValue(all);
-            var limits = parsed.GetValue(below)?.Split(',').Select(t => double.TryParse(t, NumberStyles.Float, CultureInfo.InvariantCulture, out var v) && v > 0 ? v : throw new BayouException($"--below {t}: milliseconds are needed")).ToArray();
-            var wanted = everything || limits is not null ? [.. Enumerable.Range(0, table.Space.Count)] : parsed.GetValue(cells)!.Select(c => Number(table.Space, c)).ToArray();
+            var limits = parsed.GetValue(below)?.Split(',')
+                .Select(t => double.TryParse(t, NumberStyles.Float, CultureInfo.InvariantCulture, out var v) && v > 0
+                ? v : throw new BayouException($"--below {t}: milliseconds are needed")).ToArray();
+            var wanted = everything || limits is not null
+                ? [.. Enumerable.Range(0, table.Space.Count)] : parsed.GetValue(cells)!.Select(c => Number(table.Space, c)).ToArray();
             if (wanted.Length == 0) throw new BayouException("name at least one cell, or --all, or --below MS");
             var name = parsed.GetValue(method)!;
-            using var predictor = Predictor(parsed, table, name, parsed.GetValue(weights), parsed.GetValue(target), devices, parsed.GetValue(samples), parsed.GetValue(seed));
+            using var predictor =
+                Predictor(parsed, table, name, parsed.GetValue(weights), parsed.GetValue(target), devices, parsed.GetValue(samples), parsed.GetValue(seed));
             var seconds = everything ? LatencyEvaluation.PredictAllSeconds(table, predictor) : 0;
             var ms = predictor.Predict(wanted);
             var device = parsed.GetValue(target) is { } named && table.Devices.Contains(named) ? named : null;
             if (limits is not null) Choose(table, device, ms, limits, parsed.GetValue(set)!, parsed.GetValue(json));
-            else if (parsed.GetValue(json)) Common.PrintJson(new { target = parsed.GetValue(target), method = name, seconds, predictions = wanted.Select((a, i) => new { number = a, network = table.Space.Describe(a), ms = ms[i], measuredMs = device is null ? (double?)null : table[device][a] }) });
-            else if (everything) Console.Out.WriteLine($"{wanted.Length} networks in {seconds:0.000} s on {torch.get_num_threads()} threads: {ms.Min():0.000} to {ms.Max():0.000} ms");
-            else for (var i = 0; i < wanted.Length; i++) Console.Out.WriteLine($"{ms[i]:0.000} ms  {table.Space.Describe(wanted[i])}{(device is null ? "" : $"  (measured {table[device][wanted[i]]:0.000})")}");
+            else if (parsed.GetValue(json))
+                Common.PrintJson(new
+                {
+                    target = parsed.GetValue(target),
+                    method = name,
+                    seconds,
+                    predictions = wanted.Select((a, i) =>
+                    new { number = a, network = table.Space.Describe(a), ms = ms[i], measuredMs = device is null ? (double?)null : table[device][a] })
+                });
+            else if (everything)
+                Console.Out.WriteLine($"{wanted.Length} networks in {seconds:0.000} s on {torch.get_num_threads()} threads: {ms.Min():0.000} to {ms.Max():0.000} ms");
+            else for (var i = 0; i < wanted.Length; i++)
+                Console.Out.WriteLine($"{ms[i]:0.000} ms  {table.Space.Describe(wanted[i])}{(device is null ? "" : $"  (measured {table[device][wanted[i]]:0.000})")}");
             return 0;
         });
         return command;
     }
 
-    private static ILatencyPredictor Predictor(ParseResult parsed, LatencyTable table, string method, string? weights, string? target, Option<string?> devices, int samples, int seed)
+    private static ILatencyPredictor Predictor(ParseResult parsed, LatencyTable table, string method, string? weights, string? target, Option<string?> devices,
+        int samples, int seed)
     {
         if (weights is not null && method.StartsWith("maple", StringComparison.Ordinal)) return MaplePredictor.Load(weights, table.Space);
         if (target is null) throw new BayouException("--target is needed: a device of the table, or a run folder of `bayou latency collect`");
@@ -191,7 +229,8 @@ internal static class LatencyCommand
     // The search that latency prediction is for: accuracies are the benchmark's, latencies are predicted.
     private static void Choose(LatencyTable table, string? device, double[] ms, double[] limits, string set, bool json)
     {
-        if (table.Space is not NasBench201LatencySpace) throw new BayouException($"--below needs accuracies: those of NAS-Bench-201 are known, not those of {table.Space.Name}");
+        if (table.Space is not NasBench201LatencySpace)
+            throw new BayouException($"--below needs accuracies: those of NAS-Bench-201 are known, not those of {table.Space.Name}");
         var accuracies = AccuracyTable.OfSamples();
         var rows = limits.Select(limit =>
         {
@@ -228,7 +267,8 @@ internal static class LatencyCommand
         return option;
     }
 
-    public static Option<string?> Devices() => new("--sources") { Description = "devices to learn from, comma-separated: of the table, or run folders of `bayou latency collect`; default HELP's meta-training devices" };
+    public static Option<string?> Devices() =>
+        new("--sources") { Description = "devices to learn from, comma-separated: of the table, or run folders of `bayou latency collect`; default HELP's meta-training devices" };
 
     public static Option<string?> Target() => new("--target") { Description = "run folder of `bayou latency collect`, or a device of the table" };
 
@@ -256,6 +296,7 @@ internal static class LatencyCommand
     private static int Number(LatencySpace space, string text)
     {
         if (space is NasBench201LatencySpace) return NasBench201Cell.Parse(text).Index;
-        return int.TryParse(text.TrimStart('#'), out var number) && number >= 0 && number < space.Count ? number : throw new BayouException($"'{text}' is no network of {space.Name}: #0 to #{space.Count - 1}");
+        return int.TryParse(text.TrimStart('#'), out var number) && number >= 0 && number < space.Count
+            ? number : throw new BayouException($"'{text}' is no network of {space.Name}: #0 to #{space.Count - 1}");
     }
 }

@@ -26,16 +26,21 @@ internal static class LatencyEval
         var seeds = new Option<int>("--seeds") { Description = "draws of the measured networks", DefaultValueFactory = _ => 3 };
         var (space, sourcesOption, target, weights) = (LatencyCommand.Space(), LatencyCommand.Devices(), LatencyCommand.Target(), LatencyCommand.Weights());
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
-        foreach (var option in (Option[])[space, methods, test, sourcesOption, samples, seeds, target, weights, LatencyCommand.Table, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[space, methods, test, sourcesOption, samples, seeds, target, weights, LatencyCommand.Table, seed, threads, json])
+            command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
             var table = LatencyCommand.Open(parsed, space);
             using var help = parsed.GetValue(weights) is { } path ? HelpNetwork.Load(path) : null;
-            var names = parsed.GetValue(methods)?.Split(',') ?? [.. LatencyMethods.Names.Where(m => (m != "help" || help is not null) && m != "maple-edge" && (m != "macs" || table.Space.Macs(0) is not null))];
-            var counts = parsed.GetValue(samples)!.Split(',').Select(k => int.TryParse(k, out var n) && n > 0 ? n : throw new BayouException($"--samples {k}: a positive number is needed")).ToArray();
+            var names = parsed.GetValue(methods)?.Split(',')
+                ?? [.. LatencyMethods.Names.Where(m =>
+                (m != "help" || help is not null) && m != "maple-edge" && (m != "macs" || table.Space.Macs(0) is not null))];
+            var counts = parsed.GetValue(samples)!.Split(',')
+                .Select(k => int.TryParse(k, out var n) && n > 0 ? n : throw new BayouException($"--samples {k}: a positive number is needed")).ToArray();
             var folder = parsed.GetValue(target);
-            var wanted = folder is not null ? [folder] : parsed.GetValue(test) is { } list ? list == "all" ? table.Devices.ToArray() : list.Split(',') : [.. table.MetaTest];
+            var wanted = folder is not null
+                ? [folder] : parsed.GetValue(test) is { } list ? list == "all" ? table.Devices.ToArray() : list.Split(',') : [.. table.MetaTest];
             var scores = ConsoleProgress.Run(progress =>
             {
                 var done = new List<LatencyScore>();
@@ -53,7 +58,8 @@ internal static class LatencyEval
                                 cancel.ThrowIfCancellationRequested();
                                 progress.Status(0, $"{method.Name}, {k} samples");
                                 done.Add(machine is null ? LatencyEvaluation.Run(fleet.Table, method, device, k, parsed.GetValue(seed) + s)
-                                    : LatencyEvaluation.RunCollected(fleet.Table, method, machine.Measured, k, parsed.GetValue(seed) + s, machine.Hardware, device));
+                                    : LatencyEvaluation.RunCollected(fleet.Table, method, machine.Measured, k, parsed.GetValue(seed) + s, machine.Hardware,
+                                        device));
                             }
                         }
                     }
@@ -91,9 +97,11 @@ internal static class LatencyEval
         foreach (var device in rows.GroupBy(r => r.device))
         {
             var output = new Table().Border(TableBorder.Rounded).Title(Markup.Escape(device.Key)).AddColumn("method");
-            foreach (var column in (string[])["samples", "1 %", "5 %", "10 %", "MAPE", "Spearman", "adapt s"]) output.AddColumn(new TableColumn(column).RightAligned().NoWrap());
+            foreach (var column in (string[])["samples", "1 %", "5 %", "10 %", "MAPE", "Spearman", "adapt s"])
+                output.AddColumn(new TableColumn(column).RightAligned().NoWrap());
             foreach (var r in device)
-                output.AddRow(r.method, r.descriptor > 0 ? $"{r.samples} + {r.descriptor}" : $"{r.samples}", $"{100 * r.within1:0.0}", $"{100 * r.within5:0.0}", $"{100 * r.within10:0.0}", $"{100 * r.mape:0.0} %", $"{r.spearman:0.000}", $"{r.adaptSeconds:0.00}");
+                output.AddRow(r.method, r.descriptor > 0 ? $"{r.samples} + {r.descriptor}" : $"{r.samples}", $"{100 * r.within1:0.0}",
+                    $"{100 * r.within5:0.0}", $"{100 * r.within10:0.0}", $"{100 * r.mape:0.0} %", $"{r.spearman:0.000}", $"{r.adaptSeconds:0.00}");
             AnsiConsole.Write(output);
             if (LatencyMethods.PublishedHelp(table.Space.Name, device.Key) is { } published)
                 AnsiConsole.MarkupLineInterpolated($"HELP as published, 10 samples on the same pools: Spearman {published:0.000}");

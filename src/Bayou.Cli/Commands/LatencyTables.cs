@@ -22,14 +22,17 @@ internal static class LatencyTables
         command.SetAction(parsed =>
         {
             var latencies = new[] { "nasbench201", "fbnet" }.Select(space => Try(() => LatencyTable.OfSamples(space))).OfType<LatencyTable>().ToArray();
-            var accuracies = new[] { "nasbench201", "nasbench-macro" }.Select(space => Try(() => AccuracyTable.OfSamples(space))).OfType<AccuracyTable>().ToArray();
-            if (latencies.Length + accuracies.Length == 0) throw new BayouException("no table is here: set BAYOU_SAMPLES to the folder that holds nasbench201-latency, fbnet-latency or nasbench-macro");
+            var accuracies = new[] { "nasbench201", "nasbench-macro" }.Select(space => Try(() => AccuracyTable.OfSamples(space))).OfType<AccuracyTable>()
+                .ToArray();
+            if (latencies.Length + accuracies.Length == 0)
+                throw new BayouException("no table is here: set BAYOU_SAMPLES to the folder that holds nasbench201-latency, fbnet-latency or nasbench-macro");
             if (parsed.GetValue(json))
             {
                 Common.PrintJson(new
                 {
                     latencies = latencies.Select(t => new { space = t.Space.Name, networks = t.Space.Count, devices = t.Devices, t.MetaTrain, t.MetaTest }),
-                    accuracies = accuracies.Select(t => new { space = t.Space, networks = t.Networks.Count, sets = t.Sets.Select(s => new { name = s, best = t.Best(s) }) }),
+                    accuracies = accuracies.Select(t =>
+                        new { space = t.Space, networks = t.Networks.Count, sets = t.Sets.Select(s => new { name = s, best = t.Best(s) }) }),
                 });
                 return 0;
             }

@@ -40,7 +40,8 @@ internal static class ModelsCommand
             foreach (var column in (string[])["model", "parameters", "input", "published"]) table.AddColumn(column);
             foreach (var e in entries) table.AddRow(Markup.Escape(e.Name), Budget.Si(e.Parameters), $"{e.InputSize}", Markup.Escape(e.Figures));
             AnsiConsole.Write(table);
-            foreach (var e in entries.Count <= 3 ? entries : []) AnsiConsole.MarkupLineInterpolated($"{e.Name}: {e.Paper}. Official weights: {e.WeightsFile ?? "none"}{(e.WeightsLicence is null ? "" : $" ({e.WeightsLicence})")}");
+            foreach (var e in entries.Count <= 3 ? entries : [])
+                AnsiConsole.MarkupLineInterpolated($"{e.Name}: {e.Paper}. Official weights: {e.WeightsFile ?? "none"}{(e.WeightsLicence is null ? "" : $" ({e.WeightsLicence})")}");
             return 0;
         });
         return command;

@@ -25,8 +25,10 @@ internal static class PointGraphs
         using var batch = Example(setup);
         var graph = GraphPasses.Simplify(Trace(setup, network, batch.Images));
         var cost = Cost.Of(graph);
-        var what = setup.Task == PointTask.Voxels ? $"{batch.Images.shape[0]:N0} voxels of {setup.Voxel} m of a generated room (synthetic)" : $"{setup.Channels} channels x {setup.Points:N0} points";
-        ProfileCommand.Print(new(setup.Model, what, batch.Images.shape, false, cost, cost, SparseCost.Of(graph)), time ? Time(network, batch.Images) : null, [], all, json, threads);
+        var what = setup.Task == PointTask.Voxels
+            ? $"{batch.Images.shape[0]:N0} voxels of {setup.Voxel} m of a generated room (synthetic)" : $"{setup.Channels} channels x {setup.Points:N0} points";
+        ProfileCommand.Print(new(setup.Model, what, batch.Images.shape, false, cost, cost, SparseCost.Of(graph)), time ? Time(network, batch.Images) : null,
+            [], all, json, threads);
     }
 
     /// <summary>Writes a PointNet as ONNX. Networks with furthest points, balls or voxels have no ONNX form; the error names the node.</summary>
@@ -37,10 +39,24 @@ internal static class PointGraphs
         using var batch = Example(setup);
         var path = output ?? setup.Model + ".onnx";
         var graph = GraphPasses.Simplify(Trace(setup, network, batch.Images));
-        if (!PointSetup.IsModel(parsed.GetValue(model.Model)!) && parsed.GetValue(model.Weights) is null) Console.Error.WriteLine("bayou: note: no --weights were given; the exported network is untrained");
-        var metadata = new Dictionary<string, string> { ["bayou.model"] = setup.Model, ["bayou.labels"] = JsonSerializer.Serialize(setup.Classes), ["bayou.version"] = Machine.Here.Bayou };
+        if (!PointSetup.IsModel(parsed.GetValue(model.Model)!) && parsed.GetValue(model.Weights) is null)
+            Console.Error.WriteLine("bayou: note: no --weights were given; the exported network is untrained");
+        var metadata = new Dictionary<string, string>
+        {
+            ["bayou.model"] = setup.Model,
+            ["bayou.labels"] = JsonSerializer.Serialize(setup.Classes),
+            ["bayou.version"] = Machine.Here.Bayou
+        };
         var check = OnnxWriter.Write(graph, path, new OnnxOptions { Metadata = metadata, Description = setup.Model });
-        if (json) Common.PrintJson(new { path, bytes = new FileInfo(path).Length, maxAbsDiff = check.MaxAbsDiff, maxAbsReference = check.MaxAbsReference, top1Agreement = check.Top1Agreement });
+        if (json)
+            Common.PrintJson(new
+            {
+                path,
+                bytes = new FileInfo(path).Length,
+                maxAbsDiff = check.MaxAbsDiff,
+                maxAbsReference = check.MaxAbsReference,
+                top1Agreement = check.Top1Agreement
+            });
         else Console.Out.WriteLine($"{path}: {check}");
         return 0;
     }
@@ -55,10 +71,12 @@ internal static class PointGraphs
             return trained.Setup.Model == name ? trained : throw new BayouException($"'{weights}' holds the weights of {trained.Setup.Model}, not of {name}");
         }
         // The classes of ModelNet40, S3DIS and ScanNet, where the published networks come from.
-        var classes = parsed.GetValue(model.Classes) ?? PointModels.TaskOf(name) switch { PointTask.ClassifyShapes => 40, PointTask.SegmentPoints => 13, _ => 20 };
+        var classes = parsed.GetValue(model.Classes)
+            ?? PointModels.TaskOf(name) switch { PointTask.ClassifyShapes => 40, PointTask.SegmentPoints => 13, _ => 20 };
         var entry = Catalog.Models.Find(name);
         var points = parsed.GetValue(model.Size) ?? (PointModels.TaskOf(name) == PointTask.Voxels ? 0 : entry.InputSize);
-        var setup = new PointSetup(entry.Name, [.. Enumerable.Range(0, classes).Select(c => $"class {c}")], parsed.GetValue(model.Channels) ?? 3, points, 0.05f, false);
+        var setup = new PointSetup(entry.Name, [.. Enumerable.Range(0, classes).Select(c => $"class {c}")], parsed.GetValue(model.Channels) ?? 3, points,
+            0.05f, false);
         var network = setup.Create();
         if (weights is not null) network.Load(weights);
         network.eval();

@@ -11,10 +11,12 @@ namespace Bayou.Cli;
 /// <summary>What train, eval and predict do for models on points.</summary>
 internal static class PointRuns
 {
-    private sealed record Trained(string Model, string Folder, string Data, string Measure, double Test, double OverallAccuracy, int TrainClouds, int TestClouds, int Epochs, long Params, double Seconds);
+    private sealed record Trained(string Model, string Folder, string Data, string Measure, double Test, double OverallAccuracy, int TrainClouds,
+        int TestClouds, int Epochs, long Params, double Seconds);
 
     /// <summary>Trains a catalog model and writes model.safetensors with its setup; prints the test measure.</summary>
-    public static int Train(string model, string data, string folder, RecipeOptions recipeOptions, ParseResult parsed, int epochs, int seed, bool resume, int? size, float voxel, bool json, CancellationToken cancel)
+    public static int Train(string model, string data, string folder, RecipeOptions recipeOptions, ParseResult parsed, int epochs, int seed, bool resume,
+        int? size, float voxel, bool json, CancellationToken cancel)
     {
         var result = ConsoleProgress.Run(progress =>
         {
@@ -25,7 +27,8 @@ internal static class PointRuns
             progress.Stage("Training");
             torch.manual_seed(seed);
             using var network = setup.Create();
-            var recipe = recipeOptions.Apply(VoxelTraining.Recipe(epochs, setup.Task == PointTask.Voxels ? 2 : 16, setup.Task == PointTask.Voxels ? 6e-3 : 2e-3), parsed);
+            var recipe = recipeOptions.Apply(VoxelTraining.Recipe(epochs, setup.Task == PointTask.Voxels ? 2 : 16,
+                setup.Task == PointTask.Voxels ? 6e-3 : 2e-3), parsed);
             var options = new TrainerOptions
             {
                 RunFolder = folder,
@@ -42,7 +45,8 @@ internal static class PointRuns
             setup.Save(network, Path.Combine(folder, "model.safetensors"));
             progress.Stage("Test");
             var (measure, test, accuracy, _) = Measure(setup, network, clouds.Test, cancel);
-            return new Trained(model, folder, clouds.Name, measure, test, accuracy, clouds.Train.Count, clouds.Test.Count, epochs, network.parameters().Sum(p => p.numel()), trained.Seconds);
+            return new Trained(model, folder, clouds.Name, measure, test, accuracy, clouds.Train.Count, clouds.Test.Count, epochs,
+                network.parameters().Sum(p => p.numel()), trained.Seconds);
         });
         if (json) Common.PrintJson(result);
         else Console.Out.WriteLine($"{result.Data}: test {result.Measure} {result.Test:P2}, overall accuracy {result.OverallAccuracy:P2} ({Clouds(result.TestClouds)}); {Path.Combine(folder, "model.safetensors")}");
@@ -64,11 +68,21 @@ internal static class PointRuns
         });
         if (json)
         {
-            Common.PrintJson(new { model = setup.Model, data = clouds.Name, measure, value, overallAccuracy = accuracy, clouds = clouds.Test.Count, classes = setup.Classes.Zip(classes, (name, v) => new { name, value = double.IsNaN(v) ? (double?)null : v }) });
+            Common.PrintJson(new
+            {
+                model = setup.Model,
+                data = clouds.Name,
+                measure,
+                value,
+                overallAccuracy = accuracy,
+                clouds = clouds.Test.Count,
+                classes = setup.Classes.Zip(classes, (name, v) => new { name, value = double.IsNaN(v) ? (double?)null : v })
+            });
             return 0;
         }
         AnsiConsole.MarkupLineInterpolated($"[bold]{setup.Model}[/] on {clouds.Name}: {measure} {value:P2}, overall accuracy {accuracy:P2} ({Clouds(clouds.Test.Count)})");
-        for (var c = 0; c < classes.Length; c++) AnsiConsole.MarkupLineInterpolated($"  {setup.Classes[c],-16} {(double.IsNaN(classes[c]) ? "does not occur" : $"{classes[c]:P1}")}");
+        for (var c = 0; c < classes.Length; c++)
+            AnsiConsole.MarkupLineInterpolated($"  {setup.Classes[c],-16} {(double.IsNaN(classes[c]) ? "does not occur" : $"{classes[c]:P1}")}");
         return 0;
     }
 
@@ -107,7 +121,8 @@ internal static class PointRuns
     }
 
     // Shapes by accuracy, points by mean IoU; then the value of every class.
-    private static (string Measure, double Value, double OverallAccuracy, double[] Classes) Measure(PointSetup setup, Layer network, IReadOnlyList<ShapeSample> test, CancellationToken cancel)
+    private static (string Measure, double Value, double OverallAccuracy, double[] Classes) Measure(PointSetup setup, Layer network,
+        IReadOnlyList<ShapeSample> test, CancellationToken cancel)
     {
         var metrics = VoxelTraining.Evaluate(network, setup.Source(test, setup.Task == PointTask.Voxels ? 1 : 16, training: false, 0), cancel);
         var shapes = setup.Task == PointTask.ClassifyShapes;
@@ -131,27 +146,50 @@ internal static class PointRuns
     {
         var cloud = PointFiles.Read(file).Finite();
         var given = Given(setup, cloud, file);
-        var labelled = cloud with { Labels = setup.Task == PointTask.Voxels ? VoxelSource.Label(network, cloud, setup.Voxels()) : ShapeSource.Label(network, cloud, setup.Shapes()), Triangles = null };
+        var labelled = cloud with
+        {
+            Labels = setup.Task == PointTask.Voxels
+            ? VoxelSource.Label(network, cloud, setup.Voxels()) : ShapeSource.Label(network, cloud, setup.Shapes()),
+            Triangles = null
+        };
         var stem = Path.GetFileNameWithoutExtension(file) + ".labels";
         SegmentationMetrics? agreement = null;
         if (given is not null)
         {
             // The page can show them beside the predicted ones.
-            labelled = labelled with { Fields = new Dictionary<string, float[]>(cloud.Fields) { [PointColouring.GivenLabels] = Array.ConvertAll(given, l => (float)l) } };
+            labelled = labelled with
+            {
+                Fields = new Dictionary<string, float[]>(cloud.Fields)
+                {
+                    [PointColouring.GivenLabels] = Array.ConvertAll(given,
+                l => (float)l)
+                }
+            };
             agreement = new SegmentationMetrics(setup.Classes.Length);
             agreement.Add(labelled.Labels, given);
         }
         PointFiles.Write(labelled, stem + ".ply");
         AtomicFile.WriteAllText(stem + ".html", PointViewer.Html(labelled, Path.GetFileName(file), setup.Classes));
         ImageEncoder.Save(PointViewer.Render(labelled), stem + ".png");
-        var counts = labelled.Labels.GroupBy(l => l).OrderByDescending(g => g.Count()).Select(g => new { label = setup.Classes[g.Key], points = g.Count() }).ToArray();
+        var counts = labelled.Labels.GroupBy(l => l).OrderByDescending(g => g.Count()).Select(g => new { label = setup.Classes[g.Key], points = g.Count() })
+            .ToArray();
         if (!json)
         {
             AnsiConsole.MarkupLineInterpolated($"[bold]{file}[/]: {stem}.ply, {stem}.html, {stem}.png");
-            if (agreement is not null) AnsiConsole.MarkupLineInterpolated($"  against the file's own labels: overall accuracy {agreement.OverallAccuracy:P2}, mean IoU {agreement.MeanIou:P2}");
+            if (agreement is not null)
+                AnsiConsole.MarkupLineInterpolated($"  against the file's own labels: overall accuracy {agreement.OverallAccuracy:P2}, mean IoU {agreement.MeanIou:P2}");
             foreach (var c in counts.Take(8)) AnsiConsole.MarkupLineInterpolated($"  {(double)c.points / cloud.Count,7:P1}  {c.label}");
         }
-        return new { file, ply = stem + ".ply", page = stem + ".html", png = stem + ".png", counts, overallAccuracy = agreement?.OverallAccuracy, meanIou = agreement?.MeanIou };
+        return new
+        {
+            file,
+            ply = stem + ".ply",
+            page = stem + ".html",
+            png = stem + ".png",
+            counts,
+            overallAccuracy = agreement?.OverallAccuracy,
+            meanIou = agreement?.MeanIou
+        };
     }
 
     // The labels a file came with, if they are of the network's classes.
@@ -159,7 +197,8 @@ internal static class PointRuns
     {
         if (cloud.Labels is not { } labels) return null;
         // A scan of SemanticKITTI has the raw classes.
-        if (setup.Classes.SequenceEqual(SemanticKitti.Classes) && Path.GetExtension(file) == ".bin") labels = Array.ConvertAll(labels, SemanticKitti.TrainingClass);
+        if (setup.Classes.SequenceEqual(SemanticKitti.Classes) && Path.GetExtension(file) == ".bin")
+            labels = Array.ConvertAll(labels, SemanticKitti.TrainingClass);
         return Array.TrueForAll(labels, l => l < setup.Classes.Length) && Array.Exists(labels, l => l >= 0) ? labels : null;
     }
 

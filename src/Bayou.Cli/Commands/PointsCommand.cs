@@ -12,7 +12,8 @@ namespace Bayou.Cli;
 /// <summary>bayou points info|convert|view|make.</summary>
 internal static class PointsCommand
 {
-    private const string Formats = ".bin (KITTI, nuScenes, ScanNet/S3DIS/SUN RGB-D rows), .ply, .pcd, .off, .npy, .npz, .h5, .txt/.xyz/.csv, or a room folder of S3DIS";
+    private const string Formats =
+        ".bin (KITTI, nuScenes, ScanNet/S3DIS/SUN RGB-D rows), .ply, .pcd, .off, .npy, .npz, .h5, .txt/.xyz/.csv, or a room folder of S3DIS";
 
     public static Command Create()
     {
@@ -41,9 +42,14 @@ internal static class PointsCommand
 
     private static Command Info()
     {
-        var command = new Command("info", "Shows points, box, columns, classes and voxel statistics of a cloud.\n\nExamples:\n  bayou points info scan.bin\n  bayou points info scene.ply --voxel 0.02 --json");
+        var command = new Command("info",
+            "Shows points, box, columns, classes and voxel statistics of a cloud.\n\nExamples:\n  bayou points info scan.bin\n  bayou points info scene.ply --voxel 0.02 --json");
         var (file, columns, index, json) = (File(), Columns(), Index(), Common.Json());
-        var voxel = new Option<float>("--voxel") { Description = "also count voxels of this side and their 3x3x3 pairs; 0: not", DefaultValueFactory = _ => 0f };
+        var voxel = new Option<float>("--voxel")
+        {
+            Description = "also count voxels of this side and their 3x3x3 pairs; 0: not",
+            DefaultValueFactory = _ => 0f
+        };
         command.Add(file);
         foreach (var option in (Option[])[columns, index, voxel, json]) command.Add(option);
         command.SetAction(parsed =>
@@ -53,7 +59,8 @@ internal static class PointsCommand
             var clouds = PointFiles.Clouds(path);
             var (low, high) = cloud.Bounds();
             var finite = cloud.Finite();
-            var present = ((string, bool)[])[("colours", cloud.Colours is not null), ("normals", cloud.Normals is not null), ("intensity", cloud.Intensity is not null), ("labels", cloud.Labels is not null),
+            var present = ((string, bool)[])[("colours", cloud.Colours is not null), ("normals", cloud.Normals is not null),
+                ("intensity", cloud.Intensity is not null), ("labels", cloud.Labels is not null),
                 ("instances", cloud.Instances is not null), ("triangles", cloud.Triangles is not null)];
             string[] has = [.. present.Where(p => p.Item2).Select(p => p.Item1), .. cloud.Fields.Keys];
             var classes = cloud.Labels?.GroupBy(l => l).OrderByDescending(g => g.Count()).Select(g => new { label = g.Key, points = g.Count() }).ToArray();
@@ -67,7 +74,19 @@ internal static class PointsCommand
             var voxels = counted is { } v ? new { v.side, v.voxels, v.pairs, v.pairsPerVoxel } : null;
             if (parsed.GetValue(json))
             {
-                Common.PrintJson(new { file = path, clouds, index = parsed.GetValue(index), points = cloud.Count, notFinite = cloud.Count - finite.Count, low = finite.Count > 0 ? low : null, high = finite.Count > 0 ? high : null, has, classes, voxels });
+                Common.PrintJson(new
+                {
+                    file = path,
+                    clouds,
+                    index = parsed.GetValue(index),
+                    points = cloud.Count,
+                    notFinite = cloud.Count - finite.Count,
+                    low = finite.Count > 0 ? low : null,
+                    high = finite.Count > 0 ? high : null,
+                    has,
+                    classes,
+                    voxels
+                });
                 return 0;
             }
             AnsiConsole.MarkupLineInterpolated($"[bold]{path}[/]: {(clouds > 1 ? $"cloud {parsed.GetValue(index)} of {clouds}, " : "")}{cloud.Count:N0} points{(finite.Count < cloud.Count ? $", {cloud.Count - finite.Count:N0} of them not finite" : "")}");
@@ -76,7 +95,8 @@ internal static class PointsCommand
             AnsiConsole.MarkupLineInterpolated($"  columns  {(has.Length == 0 ? "only positions" : string.Join(", ", has))}");
             if (classes is not null)
                 AnsiConsole.MarkupLineInterpolated($"  classes  {string.Join(", ", classes.Take(12).Select(c => $"{c.label}: {c.points:N0}"))}{(classes.Length > 12 ? ", ..." : "")}");
-            if (voxels is not null) AnsiConsole.MarkupLineInterpolated($"  voxels   {voxels.voxels:N0} of side {voxels.side}, {voxels.pairs:N0} pairs of a 3x3x3 kernel, {voxels.pairsPerVoxel:0.00} a voxel");
+            if (voxels is not null)
+                AnsiConsole.MarkupLineInterpolated($"  voxels   {voxels.voxels:N0} of side {voxels.side}, {voxels.pairs:N0} pairs of a 3x3x3 kernel, {voxels.pairsPerVoxel:0.00} a voxel");
             return 0;
         });
         return command;
@@ -84,7 +104,8 @@ internal static class PointsCommand
 
     private static Command Convert()
     {
-        var command = new Command("convert", "Writes a cloud in another format: .ply, .pcd, .bin, .npy, .off, .xyz.\n\nExamples:\n  bayou points convert scan.bin scan.ply\n  bayou points convert scene.pcd scene.npy");
+        var command = new Command("convert",
+            "Writes a cloud in another format: .ply, .pcd, .bin, .npy, .off, .xyz.\n\nExamples:\n  bayou points convert scan.bin scan.ply\n  bayou points convert scene.pcd scene.npy");
         var (file, columns, index, json) = (File(), Columns(), Index(), Common.Json());
         var target = new Argument<string>("OUT") { Description = "file to write; its extension is the format" };
         command.Add(file);
@@ -104,7 +125,8 @@ internal static class PointsCommand
 
     private static Command View()
     {
-        var command = new Command("view", "Writes a self-contained page (WebGL 2, no download) that turns the cloud, and on request a picture.\n\nExamples:\n  bayou points view scan.bin\n  bayou points view scene.pcd --out scene.html --png scene.png");
+        var command = new Command("view",
+            "Writes a self-contained page (WebGL 2, no download) that turns the cloud, and on request a picture.\n\nExamples:\n  bayou points view scan.bin\n  bayou points view scene.pcd --out scene.html --png scene.png");
         var (file, columns, index, json) = (File(), Columns(), Index(), Common.Json());
         var output = new Option<string?>("--out") { Description = "the page; default: the file's name with .html in the current folder" };
         var png = new Option<string?>("--png") { Description = "also a picture" };
@@ -125,7 +147,8 @@ internal static class PointsCommand
                 _ => null,
             }, parsed.GetValue(names) == "semantickitti");
             // A scan has the raw classes; what `bayou predict` wrote has those of training.
-            if (kitti && Path.GetExtension(path) == ".bin" && cloud.Labels is { } raw) cloud = cloud with { Labels = Array.ConvertAll(raw, SemanticKitti.TrainingClass) };
+            if (kitti && Path.GetExtension(path) == ".bin" && cloud.Labels is { } raw)
+                cloud = cloud with { Labels = Array.ConvertAll(raw, SemanticKitti.TrainingClass) };
             var page = parsed.GetValue(output) ?? Path.GetFileNameWithoutExtension(path.TrimEnd('/')) + ".html";
             AtomicFile.WriteAllText(page, PointViewer.Html(cloud, Path.GetFileName(path.TrimEnd('/')), classes));
             if (parsed.GetValue(png) is { } picture) ImageEncoder.Save(PointViewer.Render(cloud), picture);
@@ -138,7 +161,8 @@ internal static class PointsCommand
 
     private static Command Make()
     {
-        var command = new Command("make", "Generates a scene with labels and instances (synthetic; the same seed gives the same scene).\n\nExamples:\n  bayou points make room --seed 3 --out room.ply\n  bayou points make street --domain target --out street.ply --picture street.png --boxes street.json");
+        var command = new Command("make",
+            "Generates a scene with labels and instances (synthetic; the same seed gives the same scene).\n\nExamples:\n  bayou points make room --seed 3 --out room.ply\n  bayou points make street --domain target --out street.ply --picture street.png --boxes street.json");
         var kind = new Argument<string>("KIND") { Description = "room or street" };
         kind.AcceptOnlyFromAmong("room", "street");
         var output = new Option<string>("--out") { Description = "file to write", Required = true };
@@ -152,7 +176,8 @@ internal static class PointsCommand
         command.SetAction(parsed =>
         {
             var shift = parsed.GetValue(domain) == "target" ? SceneDomain.Target : null;
-            var (scene, cloud, sensor) = parsed.GetValue(kind) == "room" ? SyntheticRooms.Make(parsed.GetValue(seed), shift) : SyntheticStreets.Make(parsed.GetValue(seed), shift);
+            var (scene, cloud, sensor) = parsed.GetValue(kind) == "room"
+                ? SyntheticRooms.Make(parsed.GetValue(seed), shift) : SyntheticStreets.Make(parsed.GetValue(seed), shift);
             var path = parsed.GetValue(output)!;
             PointFiles.Write(cloud, path);
             var view = parsed.GetValue(picture) is null && parsed.GetValue(boxes) is null ? null : scene.Picture(sensor, 0);

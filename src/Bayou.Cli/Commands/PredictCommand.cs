@@ -30,7 +30,9 @@ internal static class PredictCommand
         command.Add(top);
         command.Add(threads);
         command.Add(json);
-        command.SetAction((parsed, cancel) => Task.FromResult(Run(parsed.GetValue(model)!, parsed.GetValue(files)!, parsed.GetValue(top), parsed.GetValue(threads), parsed.GetValue(json), cancel)));
+        command.SetAction((parsed, cancel) =>
+            Task.FromResult(Run(parsed.GetValue(model)!, parsed.GetValue(files)!, parsed.GetValue(top), parsed.GetValue(threads), parsed.GetValue(json),
+            cancel)));
         return command;
     }
 

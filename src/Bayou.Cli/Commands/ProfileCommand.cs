@@ -43,7 +43,8 @@ internal static class ProfileCommand
             var source = model.Open(parsed);
             // Merging and folding change what runs, not what was published: totals are of the network as written.
             var cost = Cost.Of(Capture.Trace(source.Network, 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
-            var graph = GraphPasses.Simplify(Capture.Trace(source.Network.Merge(), 1, source.Preprocessing.Channels, source.Preprocessing.Size, source.Preprocessing.Size));
+            var graph = GraphPasses.Simplify(Capture.Trace(source.Network.Merge(), 1, source.Preprocessing.Channels, source.Preprocessing.Size,
+                source.Preprocessing.Size));
             if (parsed.GetValue(energy.Energy))
             {
                 EnergyProfile.Run(source, graph, parsed, energy, count, parsed.GetValue(json));
@@ -53,7 +54,8 @@ internal static class ProfileCommand
             var perNode = new Dictionary<string, double>();
             if (!parsed.GetValue(noLatency)) (latency, perNode) = Time(graph, count);
             var (channels, size) = (source.Preprocessing.Channels, source.Preprocessing.Size);
-            Print(new Profiled(source.Name, $"{channels} x {size} x {size}", [1, channels, size, size], source.Network is IMergeable, cost, Cost.Of(graph), SparseCost.Of(graph)), latency, perNode,
+            Print(new Profiled(source.Name, $"{channels} x {size} x {size}", [1, channels, size, size], source.Network is IMergeable, cost, Cost.Of(graph),
+                SparseCost.Of(graph)), latency, perNode,
                 parsed.GetValue(layers), parsed.GetValue(json), count);
             return 0;
         });
@@ -101,24 +103,42 @@ internal static class ProfileCommand
                 shippedMacs = shipped.Macs,
                 nonZeroParams = sparse.NonZeroWeights,
                 nonZeroMacs = sparse.NonZeroMacs,
-                layers = shipped.Nodes.Select(n => new { n.Node, n.Op, n.Parameters, n.Macs, n.Elementwise, n.ABits, n.BBits, latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null }),
+                layers = shipped.Nodes.Select(n =>
+                    new
+                    {
+                        n.Node,
+                        n.Op,
+                        n.Parameters,
+                        n.Macs,
+                        n.Elementwise,
+                        n.ABits,
+                        n.BBits,
+                        latencyMs = perNode.TryGetValue(n.Node, out var ms) ? ms : (double?)null
+                    }),
             });
             return;
         }
         var table = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn("op");
         var quantized = shipped.Nodes.Any(n => n.Quantized);
-        foreach (var column in (string[])["parameters", "MACs", "% MACs", .. quantized ? ["bits"] : Array.Empty<string>(), "latency ms"]) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (var column in (string[])["parameters", "MACs", "% MACs", .. quantized ? ["bits"] : Array.Empty<string>(), "latency ms"])
+            table.AddColumn(new TableColumn(column).RightAligned());
         foreach (var n in shipped.Nodes.Where(n => all || n.Macs > 0))
         {
-            table.AddRow([Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs), n.Macs == 0 ? "" : $"{100.0 * n.Macs / shipped.Macs:0.0}",
-                .. quantized ? [n.Macs == 0 ? "" : $"{n.BBits} x {n.ABits}"] : Array.Empty<string>(), perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : ""]);
+            table.AddRow([Markup.Escape(n.Node), n.Op, n.Parameters == 0 ? "" : Budget.Si(n.Parameters), n.Macs == 0 ? "" : Budget.Si(n.Macs),
+                n.Macs == 0 ? "" : $"{100.0 * n.Macs / shipped.Macs:0.0}",
+                .. quantized ? [n.Macs == 0 ? "" : $"{n.BBits} x {n.ABits}"] : Array.Empty<string>(),
+                perNode.TryGetValue(n.Node, out var ms) ? $"{ms:0.000}" : ""]);
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"[bold]{profiled.Model}[/] at {profiled.Input}: {total.Parameters:N0} parameters, {total.Macs:N0} MACs");
-        if (profiled.Merged) AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
-        if (sparse.Density < 0.99) AnsiConsole.MarkupLineInterpolated($"sparse: {sparse.NonZeroWeights:N0} of {sparse.Weights:N0} weights are not zero ({sparse.Density:P1}), {sparse.NonZeroMacs:N0} MACs with them");
+        if (profiled.Merged)
+            AnsiConsole.MarkupLineInterpolated($"merged, as it is timed and exported: {shipped.Parameters:N0} parameters, {shipped.Macs:N0} MACs");
+        if (sparse.Density < 0.99)
+            AnsiConsole.MarkupLineInterpolated($"sparse: {sparse.NonZeroWeights:N0} of {sparse.Weights:N0} weights are not zero ({sparse.Density:P1}), {sparse.NonZeroMacs:N0} MACs with them");
         AnsiConsole.MarkupLineInterpolated($"ACE {Budget.Si(total.Ace(NumberFormat.Fp32))} in fp32, {Budget.Si(total.Ace(NumberFormat.Bf16))} in bf16, {Budget.Si(total.Ace(NumberFormat.Int8))} in int8; {Budget.Si(total.BytesMoved(NumberFormat.Fp32))}B moved if nothing is fused");
-        if (quantized) AnsiConsole.MarkupLineInterpolated($"quantised as it is: {Budget.Si(total.AceAsIs())} ACE, {(double)total.Ace(NumberFormat.Fp32) / total.AceAsIs():0} times less than in fp32; {Budget.Si(total.Nodes.Where(n => n is { ABits: 1, BBits: 1 }).Sum(n => n.Macs))} MACs are binary");
-        if (latency is not null) AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads{(perNode.Count > 0 ? "; layers of a fused kernel are listed under one of them" : "")}");
+        if (quantized)
+            AnsiConsole.MarkupLineInterpolated($"quantised as it is: {Budget.Si(total.AceAsIs())} ACE, {(double)total.Ace(NumberFormat.Fp32) / total.AceAsIs():0} times less than in fp32; {Budget.Si(total.Nodes.Where(n => n is { ABits: 1, BBits: 1 }).Sum(n => n.Macs))} MACs are binary");
+        if (latency is not null)
+            AnsiConsole.MarkupLineInterpolated($"latency {latency} with {threads} threads{(perNode.Count > 0 ? "; layers of a fused kernel are listed under one of them" : "")}");
     }
 }

@@ -35,12 +35,17 @@ internal static class RobustnessCommand
         var severity = new Option<int[]>("--severity") { Description = "1 (mild) to 5; default all five", AllowMultipleArgumentsPerToken = true };
         var baseline = new Option<string?>("--baseline") { Description = "mCE relative to: alexnet (published errors), or one of the given models; default the first of several, else alexnet" };
         var frost = new Option<string?>("--frost") { Description = "folder with the published frost pictures; default procedural ones" };
-        var order = new Option<ChannelOrder>("--channel-order") { Description = "bgr: as generators that read pictures with OpenCV and call them RGB", DefaultValueFactory = _ => ChannelOrder.Rgb };
+        var order = new Option<ChannelOrder>("--channel-order")
+        {
+            Description = "bgr: as generators that read pictures with OpenCV and call them RGB",
+            DefaultValueFactory = _ => ChannelOrder.Rgb
+        };
         var output = new Option<string?>("--out") { Description = "run folder for plots and measurements; default runs/robustness-DATA-TIME" };
         var resume = new Option<bool>("--resume") { Description = "go on with the run in --out" };
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         command.Add(models);
-        foreach (var option in (Option[])[data, weights, part, images, corruptions, severity, baseline, frost, order, output, resume, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[data, weights, part, images, corruptions, severity, baseline, frost, order, output, resume, seed, threads, json])
+            command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             var count = Common.UseThreads(parsed.GetValue(threads));
@@ -48,7 +53,8 @@ internal static class RobustnessCommand
             var folder = parsed.GetValue(output);
             if (folder is null && parsed.GetValue(resume)) throw new BayouException("--resume needs --out: the folder of the run to go on with");
             folder ??= Common.NewRunFolder("robustness", source);
-            if (!parsed.GetValue(resume) && File.Exists(Path.Combine(folder, "run.db"))) throw new BayouException($"'{folder}' holds a run already: add --resume to go on with it, or choose another --out");
+            if (!parsed.GetValue(resume) && File.Exists(Path.Combine(folder, "run.db")))
+                throw new BayouException($"'{folder}' holds a run already: add --resume to go on with it, or choose another --out");
             var splits = DataSplits.Open(source, new SplitOptions { Seed = parsed.GetValue(seed) });
             var pictures = Draw(splits.Parts.First(p => p.Part == parsed.GetValue(part)).Data, parsed.GetValue(images), parsed.GetValue(seed), source);
             var severities = parsed.GetValue(severity) is { Length: > 0 } chosen ? chosen.Distinct().Order().ToArray() : [1, 2, 3, 4, 5];
@@ -94,12 +100,14 @@ internal static class RobustnessCommand
     {
         name ??= results.Count > 1 ? results[0].Model : AlexNet;
         if (name.Equals(AlexNet, StringComparison.OrdinalIgnoreCase)) return (AlexNet, CorruptionErrors.AlexNet);
-        var found = results.Where(r => r.Model.Equals(name, StringComparison.OrdinalIgnoreCase) || Path.GetFileNameWithoutExtension(r.Model).Equals(name, StringComparison.OrdinalIgnoreCase)).ToList();
+        var found = results.Where(r => r.Model.Equals(name, StringComparison.OrdinalIgnoreCase)
+            || Path.GetFileNameWithoutExtension(r.Model).Equals(name, StringComparison.OrdinalIgnoreCase)).ToList();
         return found.Count == 1 ? (found[0].Model, found[0].Errors)
             : throw new BayouException($"--baseline {name}: {AlexNet} or one of {string.Join(", ", results.Select(r => r.Model))} is possible");
     }
 
-    private static void Save(string folder, IReadOnlyList<RobustnessResult> results, IReadOnlyList<IRobustnessTask> tasks, RobustnessOptions options, RobustnessReport report)
+    private static void Save(string folder, IReadOnlyList<RobustnessResult> results, IReadOnlyList<IRobustnessTask> tasks, RobustnessOptions options,
+        RobustnessReport report)
     {
         Write("corruptions.png", RobustnessPlots.ByCorruption(results).ToPng());
         Write("severity.png", RobustnessPlots.BySeverity(results).ToPng());
@@ -129,7 +137,8 @@ internal static class RobustnessCommand
         {
             var k = i;
             var first = report.Models[0].Corruptions[k];
-            Row(first.Name + (first.Validation ? " (validation)" : ""), first.Group, m => ($"{m.Corruptions[k].Accuracy:P1}", m.Corruptions[k].Ce is { } ce ? $"{ce:0.0}" : ""));
+            Row(first.Name + (first.Validation ? " (validation)" : ""), first.Group,
+                m => ($"{m.Corruptions[k].Accuracy:P1}", m.Corruptions[k].Ce is { } ce ? $"{ce:0.0}" : ""));
         }
         Row("[bold]mean, mCE[/]", "", m => ($"[bold]{m.MeanAccuracy:P1}[/]", m.Mce is { } mce ? $"[bold]{mce:0.0}[/]" : ""));
         Row("retention", "", m => ($"{m.Retention:P1}", ""));
@@ -166,7 +175,8 @@ internal static class RobustnessCommand
                         var model = ModelSource.Open(name, file, pictures.Classes.Count, null, null);
                         owned.Add(model.Network);
                         EvalCommand.CheckLabels(model.Labels, pictures, name);
-                        tasks.Add(new ClassificationRobustness(catalog > 1 ? $"{name} {Path.GetFileName(file)}" : name, Identity(file), model.Network.call, model.Preprocessing, pictures, threads));
+                        tasks.Add(new ClassificationRobustness(catalog > 1 ? $"{name} {Path.GetFileName(file)}" : name, Identity(file), model.Network.call,
+                            model.Preprocessing, pictures, threads));
                     }
                 }
             }
@@ -185,6 +195,7 @@ internal static class RobustnessCommand
         private static bool IsOnnx(string name) => name.EndsWith(".onnx", StringComparison.OrdinalIgnoreCase);
 
         // A file that changed is another model.
-        private static string Identity(string path) => new FileInfo(path) is { Exists: true } file ? $"{file.Name}|{file.Length}|{file.LastWriteTimeUtc.Ticks}" : path;
+        private static string Identity(string path) =>
+            new FileInfo(path) is { Exists: true } file ? $"{file.Name}|{file.Length}|{file.LastWriteTimeUtc.Ticks}" : path;
     }
 }

@@ -9,12 +9,18 @@ namespace Bayou.Cli;
 internal sealed class SparseTrainOptions
 {
     private readonly Option<double?> sparse = new("--sparse") { Description = "share of weights kept at zero, e.g. 0.4; masks change during training" };
-    private readonly Option<SparseInit> init = new("--sparse-init") { Description = "densities of the layers; resume: the zeros of --weights", DefaultValueFactory = _ => SparseInit.Snip };
-    private readonly Option<SparseCriterion> prune = new("--sparse-prune") { Description = "what decides which weights go", DefaultValueFactory = _ => SparseCriterion.Magnitude };
-    private readonly Option<SparseCriterion> grow = new("--sparse-grow") { Description = "what decides which weights come", DefaultValueFactory = _ => SparseCriterion.Random };
-    private readonly Option<double> rate = new("--sparse-rate") { Description = "share of active weights exchanged at an update, at the start", DefaultValueFactory = _ => 0.3 };
-    private readonly Option<SparseSchedule> schedule = new("--sparse-schedule") { Description = "how that share goes down", DefaultValueFactory = _ => SparseSchedule.Cosine };
-    private readonly Option<int> every = new("--sparse-every") { Description = "steps between updates; 0: masks stay as they are", DefaultValueFactory = _ => 100 };
+    private readonly Option<SparseInit> init =
+        new("--sparse-init") { Description = "densities of the layers; resume: the zeros of --weights", DefaultValueFactory = _ => SparseInit.Snip };
+    private readonly Option<SparseCriterion> prune =
+        new("--sparse-prune") { Description = "what decides which weights go", DefaultValueFactory = _ => SparseCriterion.Magnitude };
+    private readonly Option<SparseCriterion> grow =
+        new("--sparse-grow") { Description = "what decides which weights come", DefaultValueFactory = _ => SparseCriterion.Random };
+    private readonly Option<double> rate =
+        new("--sparse-rate") { Description = "share of active weights exchanged at an update, at the start", DefaultValueFactory = _ => 0.3 };
+    private readonly Option<SparseSchedule> schedule =
+        new("--sparse-schedule") { Description = "how that share goes down", DefaultValueFactory = _ => SparseSchedule.Cosine };
+    private readonly Option<int> every =
+        new("--sparse-every") { Description = "steps between updates; 0: masks stay as they are", DefaultValueFactory = _ => 100 };
     private readonly Option<string?> only = new("--sparse-only") { Description = "only parameters whose key contains this, e.g. large_kernel.LoRA" };
     private readonly Option<bool> perChannel = new("--sparse-per-channel") { Description = "every output channel keeps its number of weights" };
 
@@ -48,10 +54,12 @@ internal sealed class SparseTrainOptions
     public static void Print(SparsityReport report, SparseCost cost)
     {
         var table = new Table().Border(TableBorder.Rounded).AddColumn("layer").AddColumn("shape");
-        foreach (var column in (string[])["weights", "not zero", "density", "overlap of the last update"]) table.AddColumn(new TableColumn(column).RightAligned());
+        foreach (var column in (string[])["weights", "not zero", "density", "overlap of the last update"])
+            table.AddColumn(new TableColumn(column).RightAligned());
         foreach (var l in report.Layers)
         {
-            table.AddRow(Markup.Escape(l.Name), string.Join('x', l.Shape), $"{l.Elements:N0}", $"{l.NonZero:N0}", $"{l.Density:P1}", l.Overlap is { } o ? $"{o:P1}" : "");
+            table.AddRow(Markup.Escape(l.Name), string.Join('x', l.Shape), $"{l.Elements:N0}", $"{l.NonZero:N0}", $"{l.Density:P1}",
+                l.Overlap is { } o ? $"{o:P1}" : "");
         }
         AnsiConsole.Write(table);
         AnsiConsole.MarkupLineInterpolated($"{report.Density:P1} of the weights are not zero; {cost.NonZeroMacs:N0} MACs with them");

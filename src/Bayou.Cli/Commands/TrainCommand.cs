@@ -39,32 +39,40 @@ internal static class TrainCommand
         var (seed, threads, json) = (Common.Seed(), Common.Threads(), Common.Json());
         model.AddTo(command);
         command.Add(data);
-        foreach (var option in (Option[])[epochs, set, output, resume, voxel, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json]) command.Add(option);
+        foreach (var option in (Option[])[epochs, set, output, resume, voxel, .. recipe.All, .. sparse.All, .. energy.All, seed, threads, json])
+            command.Add(option);
         command.SetAction((parsed, cancel) =>
         {
             Common.UseThreads(parsed.GetValue(threads));
             var name = parsed.GetValue(model.Model)!;
             var folder = parsed.GetValue(output) ?? Common.NewRunFolder("train", name);
             var resuming = parsed.GetValue(resume);
-            if (!resuming && StagedTraining.HasCheckpoint(folder)) throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
+            if (!resuming && StagedTraining.HasCheckpoint(folder))
+                throw new BayouException($"'{folder}' already holds a training: add --resume, or choose another folder with --out");
             if (Points.PointModels.Has(name))
             {
-                return Task.FromResult(PointRuns.Train(name, parsed.GetValue(data)!, folder, recipe, parsed, parsed.GetValue(epochs), parsed.GetValue(seed), resuming, parsed.GetValue(model.Size),
+                return Task.FromResult(PointRuns.Train(name, parsed.GetValue(data)!, folder, recipe, parsed, parsed.GetValue(epochs), parsed.GetValue(seed),
+                    resuming, parsed.GetValue(model.Size),
                     parsed.GetValue(voxel), parsed.GetValue(json), cancel));
             }
-            var result = ConsoleProgress.Run(progress => Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(set) ?? [], parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
+            var result = ConsoleProgress.Run(progress =>
+                Train(parsed, model, name, parsed.GetValue(data)!, folder, r => sparse.Apply(recipe.Apply(r, parsed), parsed), parsed.GetValue(set) ?? [],
+                parsed.GetValue(epochs), parsed.GetValue(seed), resuming, energy.Read(parsed), progress, cancel));
             if (parsed.GetValue(json)) Common.PrintJson(result);
             else if (result.Sparsity is { } sparsity) SparseTrainOptions.Print(sparsity, result.SparseCost);
-            if (!parsed.GetValue(json)) Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
+            if (!parsed.GetValue(json))
+                Console.Out.WriteLine($"test accuracy {result.AccuracyTest:P2} ({result.TestPictures} pictures); {Path.Combine(folder, "model.onnx")}");
             if (result.Energy is { } used && !parsed.GetValue(json)) Console.Out.WriteLine(used.Text);
             return Task.FromResult(0);
         });
         return command;
     }
 
-    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond, double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity, TrainingEnergy? Energy);
+    private sealed record Trained(string Model, string Folder, double AccuracyVal, double AccuracyTest, int TestPictures, int Epochs, double PicturesPerSecond,
+        double Seconds, long Params, long Macs, SparseCost SparseCost, SparsityReport? Sparsity, TrainingEnergy? Energy);
 
-    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change, string[] settings, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
+    private static Trained Train(ParseResult parsed, ModelArguments model, string name, string data, string folder, Func<Recipe, Recipe> change,
+        string[] settings, int epochs, int seed, bool resume, EnergyRequest? energy, IFitProgress progress, CancellationToken cancel)
     {
         var entry = Catalog.Models.Find(name);
         var job = TrainingJob.Open(parsed, model, entry, data, seed, progress, cancel);
@@ -106,6 +114,7 @@ internal static class TrainCommand
         // The saved weights stay in the form that trains; the file that ships is the merged one.
         var sparsity = result.Sparsity?.Recounted(network);
         var (cost, graph) = job.Save(network, name, folder);
-        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs, result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity, spent);
+        return new Trained(name, folder, result.BestAccuracy ?? double.NaN, test.Top1, test.Predictions.Count, recipe.Epochs,
+            result.Curves.Average(c => c.ImagesPerSecond), result.Seconds, cost.Parameters, cost.Macs, SparseCost.Of(graph), sparsity, spent);
     }
 }

@@ -25,7 +25,8 @@ internal sealed class ConsoleProgress : IFitProgress
         if (Console.IsErrorRedirected || !console.Profile.Capabilities.Interactive) return work(new ConsoleProgress(console, null));
         return console.Progress()
             .AutoClear(false)
-            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(), new ElapsedTimeColumn())
+            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(),
+                new ElapsedTimeColumn())
             .Start(context =>
             {
                 var progress = new ConsoleProgress(console, context);

@@ -4,7 +4,9 @@ using System.CommandLine.Invocation;
 
 namespace Bayou.Cli;
 
-/// <summary>The library's help with the program's own name, and with one line a command in a list of commands; the examples stand in each command's own help.</summary>
+/// <summary>
+/// The library's help with the program's own name, and with one line a command in a list of commands; the examples stand in each command's own help.
+/// </summary>
 internal sealed class HelpText(HelpAction library) : SynchronousCommandLineAction
 {
     /// <summary>Puts this in the place of a root command's help.</summary>

@@ -14,9 +14,10 @@ public sealed record OperandFormats(NumberFormat Weights, NumberFormat Activatio
 }
 
 /// <summary>
-/// A captured network whose products compute in any number format (specs/ace.md, section 3): operands of convolutions, linear layers and matrix products are cast, sums stay in float32 as in the
-/// accumulators of real hardware. Scales: weights by the largest size of each output channel, activations by the largest size seen on calibration pictures, both brought to the format's largest
-/// value; formats with the exponents of fp16, bf16 or tf32 need none, and those of microscaling (mxfp4, ...) scale blocks of 32 values along the summed axis themselves.
+/// A captured network whose products compute in any number format (specs/ace.md, section 3): operands of convolutions, linear layers and matrix products are
+/// cast, sums stay in float32 as in the accumulators of real hardware. Scales: weights by the largest size of each output channel, activations by the largest
+/// size seen on calibration pictures, both brought to the format's largest value; formats with the exponents of fp16, bf16 or tf32 need none, and those of
+/// microscaling (mxfp4, ...) scale blocks of 32 values along the summed axis themselves.
 /// </summary>
 public sealed class FormatNetwork
 {
@@ -70,7 +71,8 @@ public sealed class FormatNetwork
                 {
                     var format = value.IsWeight ? chosen.Weights : chosen.Activations;
                     if (format.Bits >= 32) continue;
-                    if (!cast.TryGetValue((value, format), out var quantized)) cast[(value, format)] = quantized = Insert(copy, map[value], value, format, axis, summed);
+                    if (!cast.TryGetValue((value, format), out var quantized))
+                        cast[(value, format)] = quantized = Insert(copy, map[value], value, format, axis, summed);
                     inputs[index] = quantized;
                 }
             }

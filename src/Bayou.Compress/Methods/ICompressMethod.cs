@@ -33,7 +33,8 @@ public interface ICompressMethod
 /// <param name="Settings">All of the method's settings.</param>
 /// <param name="Note">Told what happens.</param>
 public sealed record CompressJob(
-    string Model, Layer Network, Func<string, Layer> Create, Func<Tensor, Tensor>? Teacher, IBatchSource Train, IBatchSource Val, Recipe Recipe, TrainerOptions Options,
+    string Model, Layer Network, Func<string, Layer> Create, Func<Tensor, Tensor>? Teacher, IBatchSource Train, IBatchSource Val, Recipe Recipe,
+    TrainerOptions Options,
     IReadOnlyDictionary<string, double> Settings, Action<string> Note);
 
 /// <summary>What came out.</summary>
@@ -53,9 +54,11 @@ public static class CompressMethods
     /// <summary>Finds a method.</summary>
     /// <exception cref="BayouException">No method has that name.</exception>
     public static ICompressMethod Find(string name) =>
-        All.FirstOrDefault(m => m.Name.Equals(name, StringComparison.OrdinalIgnoreCase)) ?? throw new BayouException($"no compression method is named '{name}'; there are: {string.Join(", ", All.Select(m => m.Name))}");
+        All.FirstOrDefault(m => m.Name.Equals(name, StringComparison.OrdinalIgnoreCase))
+            ?? throw new BayouException($"no compression method is named '{name}'; there are: {string.Join(", ", All.Select(m => m.Name))}");
 
     /// <summary>A method's settings with changes such as "qkv=0.5".</summary>
     /// <exception cref="BayouException">An unknown setting, or no number.</exception>
-    public static IReadOnlyDictionary<string, double> Settings(ICompressMethod method, IEnumerable<string> changes) => NamedSettings.Changed(method.Name, method.Defaults, changes);
+    public static IReadOnlyDictionary<string, double> Settings(ICompressMethod method, IEnumerable<string> changes) =>
+        NamedSettings.Changed(method.Name, method.Defaults, changes);
 }

@@ -4,7 +4,9 @@ using Bayou.Train;
 
 namespace Bayou.Compress;
 
-/// <summary>MiniViT (arXiv 2204.07154): consecutive transformer layers share their weights, and the result learns from a teacher by weight distillation.</summary>
+/// <summary>
+/// MiniViT (arXiv 2204.07154): consecutive transformer layers share their weights, and the result learns from a teacher by weight distillation.
+/// </summary>
 public sealed class MiniViTCompression : ICompressMethod
 {
     // The multiplexed network of each dense one, and how many layers share weights.
@@ -43,7 +45,8 @@ public sealed class MiniViTCompression : ICompressMethod
         if (!Students.TryGetValue(job.Model, out var name))
             throw new BayouException($"minivit multiplexes plain and Swin transformers ({string.Join(", ", Students.Keys)}), not '{job.Model}'");
         if (job.Settings["single_block"] != 0)
-            name = name == "mini_deit_base" ? "mini_deit_base_9m" : throw new BayouException("single_block=1: a single shared block is published for deit_base only");
+            name = name == "mini_deit_base"
+                ? "mini_deit_base_9m" : throw new BayouException("single_block=1: a single shared block is published for deit_base only");
         var student = job.Create(name);
         try
         {

@@ -10,7 +10,10 @@ public sealed class QuantizedModel
 {
     internal QuantizedModel(Graph graph, Graph floatGraph, CompressReport report) => (Graph, FloatGraph, Report) = (graph, floatGraph, report);
 
-    /// <summary>The graph: batch normalisation folded, <see cref="FakeQuantizeOp"/> nodes on activations and weights. Export it, or run it with <see cref="GraphModule"/>.</summary>
+    /// <summary>
+    /// The graph: batch normalisation folded, <see cref="FakeQuantizeOp"/> nodes on activations and weights. Export it, or run it with
+    /// <see cref="GraphModule"/>.
+    /// </summary>
     public Graph Graph { get; }
 
     /// <summary>The float graph it was made from, batch normalisation folded.</summary>
@@ -27,8 +30,9 @@ public sealed class QuantizedModel
 }
 
 /// <summary>
-/// INT8 after training, without labels or gradients: ranges from calibration pictures (one pass, as histograms), the best pair of observers, the sensitivity of every layer, and the
-/// most sensitive layers left in float until the loss is bearable. Blind INT8 can cost everything: a depthwise convolution or a long-tailed activation (GELU, SiLU) is enough.
+/// INT8 after training, without labels or gradients: ranges from calibration pictures (one pass, as histograms), the best pair of observers, the sensitivity of
+/// every layer, and the most sensitive layers left in float until the loss is bearable. Blind INT8 can cost everything: a depthwise convolution or a
+/// long-tailed activation (GELU, SiLU) is enough.
 /// </summary>
 public static class PostTrainingQuantization
 {
@@ -51,16 +55,23 @@ public static class PostTrainingQuantization
         var session = new PtqSession(plan, options, scope);
         session.Calibrate(ranges);
         session.Judge(judges, labels);
-        var report = session.Choose() with { CalibrationPictures = ranges.Sum(b => b.shape[0]), EvaluationPictures = judges.shape[0], Seconds = clock.Elapsed.TotalSeconds };
+        var report = session.Choose() with
+        {
+            CalibrationPictures = ranges.Sum(b => b.shape[0]),
+            EvaluationPictures = judges.shape[0],
+            Seconds = clock.Elapsed.TotalSeconds
+        };
         return new QuantizedModel(session.Build(), folded, report);
     }
 
     private static void Check(Graph graph, PtqOptions options)
     {
-        if (graph.Inputs.Count != 1) throw new BayouException($"Quantisation: the network has {graph.Inputs.Count} inputs; calibration works on networks with one");
+        if (graph.Inputs.Count != 1)
+            throw new BayouException($"Quantisation: the network has {graph.Inputs.Count} inputs; calibration works on networks with one");
         if (options.WeightBits is < 2 or > 8) throw new BayouException($"Quantisation: {options.WeightBits} weight bits; 2 to 8 are possible");
         if (options.Percentile is not (> 0 and <= 1)) throw new BayouException($"Quantisation: percentile {options.Percentile} must lie in (0, 1]");
-        if (options.BatchSize < 1 || options.SensitivityCount < 1) throw new BayouException("Quantisation: the batch size and the number of pictures must be positive");
+        if (options.BatchSize < 1 || options.SensitivityCount < 1)
+            throw new BayouException("Quantisation: the batch size and the number of pictures must be positive");
         if (options.EvaluationLabels is { } labels && (options.EvaluationImages is not { } images || labels.dim() != 1 || labels.shape[0] != images.shape[0]))
             throw new BayouException("Quantisation: evaluation labels need one class (int64, [N]) for each evaluation picture");
     }

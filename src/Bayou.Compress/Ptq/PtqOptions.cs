@@ -31,7 +31,9 @@ public enum WeightObserver
 /// <summary>The integer type of activations.</summary>
 public enum ActivationType
 {
-    /// <summary>0..255 with a zero point: nothing is wasted on one-sided data (after ReLU or GELU), and ONNX Runtime folds a ReLU into the quantised convolution.</summary>
+    /// <summary>
+    /// 0..255 with a zero point: nothing is wasted on one-sided data (after ReLU or GELU), and ONNX Runtime folds a ReLU into the quantised convolution.
+    /// </summary>
     UInt8,
 
     /// <summary>-127..127, zero point 0 (TensorRT's scheme).</summary>
@@ -60,8 +62,8 @@ public sealed record PtqOptions
     public bool PerChannel { get; init; } = true;
 
     /// <summary>
-    /// 7-bit weights (-64..64) instead of 8, which 16-bit pair sums cannot overflow. Null: decided for this machine (<see cref="IntegerKernels.SaturatesInt8"/>).
-    /// Set it to true when the model will run on an x86 processor without VNNI.
+    /// 7-bit weights (-64..64) instead of 8, which 16-bit pair sums cannot overflow. Null: decided for this machine
+    /// (<see cref="IntegerKernels.SaturatesInt8"/>). Set it to true when the model will run on an x86 processor without VNNI.
     /// </summary>
     public bool? ReduceRange { get; init; }
 

@@ -85,14 +85,16 @@ internal sealed class PtqSession
                 }
             }
             // Accuracy on some hundred pictures moves in coarse steps: the divergence decides among equals.
-            var best = trials.OrderBy(t => t.Loss.Accuracy is null ? 0 : Math.Max(0, t.Loss.Points)).ThenBy(t => t.Loss.Kl).ThenBy(t => t.Loss.RelativeMse).First();
+            var best = trials.OrderBy(t => t.Loss.Accuracy is null ? 0 : Math.Max(0, t.Loss.Points)).ThenBy(t => t.Loss.Kl).ThenBy(t => t.Loss.RelativeMse)
+                .First();
             (activationObserver, weightObserver) = (best.ActivationObserver, best.WeightObserver);
         }
         var all = trials.FirstOrDefault(t => t.ActivationObserver == activationObserver && t.WeightObserver == weightObserver)?.Loss ?? Evaluate();
         var ranking = options.KeepSensitiveInFloat ? Measure() : [];
         var steps = new List<GreedyStep>();
         var final = options.KeepSensitiveInFloat ? KeepSensitive(ranking, all, steps) : all;
-        var reasons = steps.Where(s => s.ToFloat).ToDictionary(s => s.Layer, s => $"loss {s.Loss.Points:P2} after leaving it in float; alone it cost KL {Alone(s.Layer):G3}");
+        var reasons = steps.Where(s => s.ToFloat)
+            .ToDictionary(s => s.Layer, s => $"loss {s.Loss.Points:P2} after leaving it in float; alone it cost KL {Alone(s.Layer):G3}");
         var kept = plan.Layers.Where(l => !quantized.Contains(l)).Select(l => l.Node.Name).ToList();
         return new CompressReport
         {
@@ -144,7 +146,8 @@ internal sealed class PtqSession
         long zero = 0;
         if (options.ActivationType == ActivationType.Int8) scale = Math.Max(-low, high) / max;
         else scale = (high - low) / (max - min);
-        // A constant-zero activation (a dead layer, a blank channel): any scale codes it exactly, but a tiny one would clip whatever comes later and overflow the bias.
+        // A constant-zero activation (a dead layer, a blank channel): any scale codes it exactly, but a tiny one would clip whatever comes later and overflow
+        // the bias.
         if (scale < 1e-7) scale = 1.0 / max;
         if (options.ActivationType == ActivationType.UInt8) zero = Math.Clamp((long)Math.Round(min - low / (float)scale), min, max);
         return activationScales[(root, activationObserver)] = (scale, zero);
@@ -209,7 +212,8 @@ internal sealed class PtqSession
         return meter.Result;
     }
 
-    // Every layer quantised alone. The float network runs once; each layer's variant forks off just before its layer, so that only what comes after is computed again.
+    // Every layer quantised alone. The float network runs once; each layer's variant forks off just before its layer, so that only what comes after is computed
+    // again.
     private List<LayerSensitivity> Measure()
     {
         var variants = plan.Layers.Select(l => (Layer: l, Graph: Insert(new HashSet<QuantLayer> { l }, out var values), Values: values)).ToList();
@@ -257,7 +261,8 @@ internal sealed class PtqSession
             (min - zero) * scale, (max - zero) * scale, histograms[root].Min, histograms[root].Max, sqnr, loss);
     }
 
-    // The most sensitive layer goes to float, again and again, until the loss is bearable; then each goes back, least sensitive first, if the loss stays bearable.
+    // The most sensitive layer goes to float, again and again, until the loss is bearable; then each goes back, least sensitive first, if the loss stays
+    // bearable.
     private QuantizationLoss KeepSensitive(List<LayerSensitivity> ranking, QuantizationLoss all, List<GreedyStep> steps)
     {
         var layers = plan.Layers.ToDictionary(l => l.Node.Name);

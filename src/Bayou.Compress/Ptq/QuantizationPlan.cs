@@ -14,9 +14,10 @@ namespace Bayou.Compress;
 internal sealed record QuantLayer(GraphNode Node, int Index, int[] Inputs, GraphValue? Weight, int Axis, GraphValue? Edge);
 
 /// <summary>
-/// Where fake quantisation goes so that ONNX Runtime really runs integer kernels. A quantised layer reads quantised inputs and a quantised weight. ONNX Runtime fuses a
-/// convolution, an addition or a pooling only if its OUTPUT is quantised for all of its readers; MatMul and Gemm also fuse without, with a float result. So a convolution's output edge
-/// (behind a ReLU with uint8, whose zero point 0 makes the ReLU redundant) gets a node that every reader sees. The network's own outputs are never quantised.
+/// Where fake quantisation goes so that ONNX Runtime really runs integer kernels. A quantised layer reads quantised inputs and a quantised weight. ONNX Runtime
+/// fuses a convolution, an addition or a pooling only if its OUTPUT is quantised for all of its readers; MatMul and Gemm also fuse without, with a float
+/// result. So a convolution's output edge (behind a ReLU with uint8, whose zero point 0 makes the ReLU redundant) gets a node that every reader sees. The
+/// network's own outputs are never quantised.
 /// </summary>
 internal sealed class QuantizationPlan
 {
@@ -53,7 +54,8 @@ internal sealed class QuantizationPlan
     public (long Min, long Max) ActivationCodes => options.ActivationType == ActivationType.UInt8 ? (0, 255) : (-127, 127);
 
     /// <summary>Whether weights give up a bit.</summary>
-    public bool ReducedRange => options.WeightBits == 8 && (options.ReduceRange ?? (options.ActivationType == ActivationType.UInt8 && IntegerKernels.SaturatesInt8));
+    public bool ReducedRange =>
+        options.WeightBits == 8 && (options.ReduceRange ?? (options.ActivationType == ActivationType.UInt8 && IntegerKernels.SaturatesInt8));
 
     /// <summary>Codes of weights, symmetric.</summary>
     public (long Min, long Max) WeightCodes
@@ -66,7 +68,8 @@ internal sealed class QuantizationPlan
     }
 
     /// <summary>
-    /// The value whose range a value shares: moving elements (permute, reshape) changes no value, so that a quantised tensor that is moved and quantised again keeps its codes.
+    /// The value whose range a value shares: moving elements (permute, reshape) changes no value, so that a quantised tensor that is moved and quantised again
+    /// keeps its codes.
     /// </summary>
     public GraphValue Root(GraphValue value)
     {
@@ -110,8 +113,8 @@ internal sealed class QuantizationPlan
     }
 
     /// <summary>
-    /// The graph with the given layers quantised. Every added node stands directly before its first reader, so that the nodes before the first quantised layer are those of
-    /// <see cref="Graph"/> in the same order.
+    /// The graph with the given layers quantised. Every added node stands directly before its first reader, so that the nodes before the first quantised layer
+    /// are those of <see cref="Graph"/> in the same order.
     /// </summary>
     /// <param name="quantized">The layers.</param>
     /// <param name="activation">Scale and zero point of a root value.</param>
@@ -119,7 +122,8 @@ internal sealed class QuantizationPlan
     /// <param name="bias">A corrected bias for a layer, or null.</param>
     /// <param name="values">From values of <see cref="Graph"/> to those of the result.</param>
     public Graph Insert(
-        IReadOnlySet<QuantLayer> quantized, Func<GraphValue, (double Scale, long Zero)> activation, Func<QuantLayer, Tensor> weightScale, Func<QuantLayer, Tensor?>? bias,
+        IReadOnlySet<QuantLayer> quantized, Func<GraphValue, (double Scale, long Zero)> activation, Func<QuantLayer, Tensor> weightScale,
+        Func<QuantLayer, Tensor?>? bias,
         out Dictionary<GraphValue, GraphValue> values)
     {
         var byNode = quantized.ToDictionary(l => l.Node);
@@ -161,14 +165,17 @@ internal sealed class QuantizationPlan
         {
             if (done.TryGetValue(layer.Weight!, out var q)) return q;
             var scale = weightScale(layer).clone();
-            return done[layer.Weight!] = FakeQuantize(copy, map[layer.Weight!], layer.Weight!.Name, scale, zeros_like(scale), new FakeQuantizeOp(wLow, wHigh, scale.dim() == 0 ? -1 : layer.Axis));
+            return done[layer.Weight!] =
+                FakeQuantize(copy, map[layer.Weight!], layer.Weight!.Name, scale, zeros_like(scale),
+                new FakeQuantizeOp(wLow, wHigh, scale.dim() == 0 ? -1 : layer.Axis));
         }
     }
 
     private static GraphValue FakeQuantize(Graph copy, GraphValue x, string name, Tensor scale, Tensor zero, FakeQuantizeOp op)
     {
         var y = copy.AddValue(ValueKind.Node, $"{name}/quantized", x.Shape, x.Dtype);
-        copy.Nodes.Add(copy.MakeNode(op, [x, copy.AddConstant($"{name}/scale", scale), copy.AddConstant($"{name}/zero_point", zero)], [y], $"{name}/FakeQuantize"));
+        copy.Nodes.Add(copy.MakeNode(op, [x, copy.AddConstant($"{name}/scale", scale), copy.AddConstant($"{name}/zero_point", zero)], [y],
+            $"{name}/FakeQuantize"));
         return y;
     }
 }

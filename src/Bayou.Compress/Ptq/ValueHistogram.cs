@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Compress;
 
 /// <summary>
-/// Counts the values of one tensor over many batches in one pass. The bins cover [-R, R]; when a value falls outside, R doubles and neighbouring bins are merged,
-/// so that the counts stay exact whatever comes later.
+/// Counts the values of one tensor over many batches in one pass. The bins cover [-R, R]; when a value falls outside, R doubles and neighbouring bins are
+/// merged, so that the counts stay exact whatever comes later.
 /// </summary>
 public sealed class ValueHistogram
 {
@@ -153,8 +153,9 @@ public sealed class ValueHistogram
         return sum / Count;
     }
 
-    // TensorRT's calibration: P is the histogram inside the clip with the outliers added to its last bins; Q is the histogram inside the clip reduced to `levels` cells,
-    // each spread evenly over its non-empty bins. The bin of exact zeros is left out of both: zeros are coded without error, and half of a ReLU's output would drown the rest.
+    // TensorRT's calibration: P is the histogram inside the clip with the outliers added to its last bins; Q is the histogram inside the clip reduced to
+    // `levels` cells, each spread evenly over its non-empty bins. The bin of exact zeros is left out of both: zeros are coded without error, and half of a
+    // ReLU's output would drown the rest.
     private double Divergence(double low, double high, int levels, bool symmetric)
     {
         if (symmetric) (low, high) = (-Math.Max(-low, high), Math.Max(-low, high));

@@ -7,7 +7,10 @@ namespace Bayou.Compress;
 /// <summary>Symmetric scales of weights, per output channel or per tensor.</summary>
 public static class WeightScales
 {
-    /// <summary>The scales: [C] over an axis, or a scalar for axis -1. A channel of zeros takes the largest scale of the others: any would do, but a tiny one would overflow its bias.</summary>
+    /// <summary>
+    /// The scales: [C] over an axis, or a scalar for axis -1. A channel of zeros takes the largest scale of the others: any would do, but a tiny one would
+    /// overflow its bias.
+    /// </summary>
     /// <param name="weight">The weight.</param>
     /// <param name="axis">Its output channels, or -1.</param>
     /// <param name="max">Largest code, e.g. 127.</param>

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Compress;
 
 /// <summary>
-/// Cross-layer equalisation (DFQ; specs/mqbench.md 1.6): moves scale between two layers in a row, channel by channel, so that both need the same range. The function stays the same
-/// if what is between them is positively homogeneous (ReLU, nothing).
+/// Cross-layer equalisation (DFQ; specs/mqbench.md 1.6): moves scale between two layers in a row, channel by channel, so that both need the same range. The
+/// function stays the same if what is between them is positively homogeneous (ReLU, nothing).
 /// </summary>
 public static class CrossLayerEqualization
 {

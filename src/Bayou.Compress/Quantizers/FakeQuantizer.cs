@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Compress;
 
 /// <summary>
-/// Simulates quantisation in training (specs/mqbench.md 1.4). While <see cref="ObserverEnabled"/>, each call updates the observer and takes scale and zero point from it.
-/// Values are exactly the quantised ones; gradients are those that each method defines.
+/// Simulates quantisation in training (specs/mqbench.md 1.4). While <see cref="ObserverEnabled"/>, each call updates the observer and takes scale and zero
+/// point from it. Values are exactly the quantised ones; gradients are those that each method defines.
 /// </summary>
 public abstract class FakeQuantizer
 {
@@ -74,7 +74,8 @@ public sealed class FixedFakeQuantizer(Observer observer) : FakeQuantizer(observ
 }
 
 /// <summary>
-/// LSQ (symmetric) and LSQ+ (affine): scale and zero point are trained. Their gradients are scaled by 1 / sqrt(elements x QMax), elements counted per channel for per-channel schemes.
+/// LSQ (symmetric) and LSQ+ (affine): scale and zero point are trained. Their gradients are scaled by 1 / sqrt(elements x QMax), elements counted per channel
+/// for per-channel schemes.
 /// </summary>
 public sealed class LearnableFakeQuantizer(Observer observer) : FakeQuantizer(observer)
 {
@@ -127,7 +128,9 @@ public sealed class LearnableFakeQuantizer(Observer observer) : FakeQuantizer(ob
     }
 }
 
-/// <summary>PACT: activations are clipped at a learned alpha (and, where a batch has negatives, at -alpha or a learned lower clip) before quantisation.</summary>
+/// <summary>
+/// PACT: activations are clipped at a learned alpha (and, where a batch has negatives, at -alpha or a learned lower clip) before quantisation.
+/// </summary>
 public sealed class PactFakeQuantizer : FakeQuantizer
 {
     private readonly Parameter alpha, lower;
@@ -137,8 +140,8 @@ public sealed class PactFakeQuantizer : FakeQuantizer
     /// <param name="observer">A per-tensor observer; its range is overwritten by the clips.</param>
     /// <param name="start">First alpha.</param>
     /// <param name="passClipGradient">
-    /// False: as MQBench computes it. There alpha / scale is 127.5 for symmetric schemes, which rounds out of range, and the straight-through mask swallows the gradient of every value
-    /// clipped at alpha (affine with signed data: likewise). True: the gradient of the clip passes.
+    /// False: as MQBench computes it. There alpha / scale is 127.5 for symmetric schemes, which rounds out of range, and the straight-through mask swallows the
+    /// gradient of every value clipped at alpha (affine with signed data: likewise). True: the gradient of the clip passes.
     /// </param>
     /// <exception cref="BayouException">The scheme is per channel.</exception>
     public PactFakeQuantizer(Observer observer, double start = 6, bool passClipGradient = false) : base(observer)
@@ -150,7 +153,8 @@ public sealed class PactFakeQuantizer : FakeQuantizer
     }
 
     /// <inheritdoc/>
-    public override IEnumerable<(string Name, Parameter Parameter)> Parameters => Scheme.Symmetric ? [("alpha", alpha)] : [("alpha", alpha), ("n_alpha", lower)];
+    public override IEnumerable<(string Name, Parameter Parameter)> Parameters =>
+        Scheme.Symmetric ? [("alpha", alpha)] : [("alpha", alpha), ("n_alpha", lower)];
 
     private protected override Tensor Forward(Tensor x)
     {
@@ -166,7 +170,8 @@ public sealed class PactFakeQuantizer : FakeQuantizer
             Observer.SetRange(!negative ? zeros_like(alpha) : Scheme.Symmetric ? -alpha : lower, alpha);
             TakeParameters();
         }
-        return passClipGradient ? QuantScheme.StraightThrough(Scheme.Quantize(clipped, Scale, ZeroPoint), clipped) : Scheme.FakeQuantize(clipped, Scale, ZeroPoint);
+        return passClipGradient
+            ? QuantScheme.StraightThrough(Scheme.Quantize(clipped, Scale, ZeroPoint), clipped) : Scheme.FakeQuantize(clipped, Scale, ZeroPoint);
     }
 }
 
@@ -203,7 +208,9 @@ public sealed class DsqFakeQuantizer(Observer observer, double alpha = 0.4) : Fa
     }
 }
 
-/// <summary>TQT with power-of-two steps (Vitis DPU): step 2^-floor(log2(1 / scale)). The gradient passes inside the range; the scale is not trained, as in MQBench.</summary>
+/// <summary>
+/// TQT with power-of-two steps (Vitis DPU): step 2^-floor(log2(1 / scale)). The gradient passes inside the range; the scale is not trained, as in MQBench.
+/// </summary>
 /// <param name="observer">A power-of-two observer.</param>
 /// <param name="kind">Decides the rounding.</param>
 public sealed class TqtFakeQuantizer(Observer observer, VitisTensor kind) : FakeQuantizer(observer)
@@ -250,8 +257,8 @@ public sealed class NnieFakeQuantizer(Observer observer) : FakeQuantizer(observe
 }
 
 /// <summary>
-/// QDrop for activations: rounds straight through, with the plain gradient through the scale; with a probability below 1 each element keeps its float value with the rest.
-/// Per tensor only (the official per-channel path is broken).
+/// QDrop for activations: rounds straight through, with the plain gradient through the scale; with a probability below 1 each element keeps its float value
+/// with the rest. Per tensor only (the official per-channel path is broken).
 /// </summary>
 public sealed class QDropFakeQuantizer : FakeQuantizer
 {

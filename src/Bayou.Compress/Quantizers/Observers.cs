@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Compress;
 
 /// <summary>
-/// Watches tensors and derives scale and zero point (specs/mqbench.md 1.3). State: the range seen, a scalar, or [C] for per-channel schemes; it outlives dispose scopes.
+/// Watches tensors and derives scale and zero point (specs/mqbench.md 1.3). State: the range seen, a scalar, or [C] for per-channel schemes; it outlives
+/// dispose scopes.
 /// </summary>
 public abstract class Observer(QuantScheme scheme)
 {
@@ -29,7 +30,8 @@ public abstract class Observer(QuantScheme scheme)
         using var scope = NewDisposeScope();
         if (x.numel() == 0) throw new BayouException("Observer: the tensor is empty; observe at least one element");
         var values = x.detach().to(float32);
-        if (!values.isfinite().all().item<bool>()) throw new BayouException("Observer: the tensor holds NaN or infinity; the network diverged or its input is not normalised as in training");
+        if (!values.isfinite().all().item<bool>())
+            throw new BayouException("Observer: the tensor holds NaN or infinity; the network diverged or its input is not normalised as in training");
         Update(values);
         Seen = true;
     }
@@ -146,7 +148,8 @@ public sealed class EmaQuantileObserver : Observer
 /// <param name="scheme">The scheme.</param>
 /// <param name="deviations">Deviations.</param>
 /// <param name="clip">
-/// False: as MQBench computes it, where the range is the WIDER of the deviations and the batch's own, so that nothing is ever clipped. True: the narrower, as the DSQ paper means it.
+/// False: as MQBench computes it, where the range is the WIDER of the deviations and the batch's own, so that nothing is ever clipped. True: the narrower, as
+/// the DSQ paper means it.
 /// </param>
 public sealed class ClipStdObserver(QuantScheme scheme, double deviations = 2.6, bool clip = false) : Observer(scheme)
 {
@@ -188,10 +191,14 @@ public sealed class LsqObserver(QuantScheme scheme, bool clampZeroPoint = false)
     }
 }
 
-/// <summary>LSQ+'s initialisation from the last batch: scale = max(|mean - 3 std|, |mean + 3 std|) / number of codes. The range kept is the whole tensor's, also per channel.</summary>
+/// <summary>
+/// LSQ+'s initialisation from the last batch: scale = max(|mean - 3 std|, |mean + 3 std|) / number of codes. The range kept is the whole tensor's, also per
+/// channel.
+/// </summary>
 /// <param name="scheme">The scheme.</param>
 /// <param name="zeroPointForSigned">
-/// False: an affine zero point only for data without negatives, so that signed data loses its negative half, as in MQBench; true: the zero point follows the minimum, clamped to the codes.
+/// False: an affine zero point only for data without negatives, so that signed data loses its negative half, as in MQBench; true: the zero point follows the
+/// minimum, clamped to the codes.
 /// </param>
 public sealed class LsqPlusObserver(QuantScheme scheme, bool zeroPointForSigned = false) : Observer(scheme)
 {
@@ -200,7 +207,8 @@ public sealed class LsqPlusObserver(QuantScheme scheme, bool zeroPointForSigned 
     /// <inheritdoc/>
     protected override void Update(Tensor x)
     {
-        Keep(x.amin(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()), x.amax(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()));
+        Keep(x.amin(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()),
+            x.amax(Enumerable.Range(0, (int)x.dim()).Select(i => (long)i).ToArray()));
         var mean = Shape(Rows(x).mean([1]));
         var three = Shape(Rows(x).std([1])) * Number.Of(3);
         reach.Dispose();

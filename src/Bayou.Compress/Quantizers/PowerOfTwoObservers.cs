@@ -18,7 +18,8 @@ public enum VitisTensor
 }
 
 /// <summary>
-/// The power-of-two step 2^-s with the least squared error on the current batch (Vitis DPU), s from floor(log2(1 / scale)) upwards, at most 12. Symmetric, per tensor.
+/// The power-of-two step 2^-s with the least squared error on the current batch (Vitis DPU), s from floor(log2(1 / scale)) upwards, at most 12. Symmetric, per
+/// tensor.
 /// </summary>
 public class MinMaxFloorObserver : Observer
 {

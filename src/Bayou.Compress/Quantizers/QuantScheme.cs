@@ -3,7 +3,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Compress;
 
-/// <summary>How real numbers become integers (specs/mqbench.md 1.1): bits, symmetric or affine, one scale a tensor or one for each entry of axis 0, free or power-of-two scales.</summary>
+/// <summary>
+/// How real numbers become integers (specs/mqbench.md 1.1): bits, symmetric or affine, one scale a tensor or one for each entry of axis 0, free or power-of-two
+/// scales.
+/// </summary>
 /// <param name="Bits">Bits of a code.</param>
 /// <param name="Symmetric">Codes -2^(b-1)..2^(b-1)-1 with zero point 0, else 0..2^b-1 with a zero point.</param>
 /// <param name="PerChannel">One scale for each entry of axis 0.</param>
@@ -21,8 +24,8 @@ public sealed record QuantScheme(int Bits, bool Symmetric, bool PerChannel = fal
     public long QMax => Symmetric ? (1L << (Bits - 1)) - 1 : (1L << Bits) - 1;
 
     /// <summary>
-    /// Scale and zero point from a range (1.2). The range is widened to contain 0. A symmetric scale divides by (QMax - QMin) / 2, which is 127.5 for 8 bits: the largest value
-    /// itself maps to 128 and is clipped to 127, as in MQBench; <see cref="SymmetricRange"/> has no such clipping.
+    /// Scale and zero point from a range (1.2). The range is widened to contain 0. A symmetric scale divides by (QMax - QMin) / 2, which is 127.5 for 8 bits:
+    /// the largest value itself maps to 128 and is clipped to 127, as in MQBench; <see cref="SymmetricRange"/> has no such clipping.
     /// </summary>
     /// <param name="min">Smallest values, a scalar or [C].</param>
     /// <param name="max">Largest values, same shape.</param>
@@ -44,9 +47,12 @@ public sealed record QuantScheme(int Bits, bool Symmetric, bool PerChannel = fal
     internal Tensor Round(Tensor scale) => PowerOfTwo ? pow(2, scale.log2().round()) : scale;
 
     /// <summary>A per-channel vector in the shape that broadcasts over axis 0 of x; scalars stay.</summary>
-    internal static Tensor Along(Tensor value, Tensor x) => value.numel() == 1 ? value.reshape([]) : value.reshape([-1, .. Enumerable.Repeat(1L, (int)x.dim() - 1)]);
+    internal static Tensor Along(Tensor value, Tensor x) =>
+        value.numel() == 1 ? value.reshape([]) : value.reshape([-1, .. Enumerable.Repeat(1L, (int)x.dim() - 1)]);
 
-    /// <summary>The code of every element before clamping: round_half_even(x * (1 / scale)) + zero point, with the float32 reciprocal as libtorch computes it.</summary>
+    /// <summary>
+    /// The code of every element before clamping: round_half_even(x * (1 / scale)) + zero point, with the float32 reciprocal as libtorch computes it.
+    /// </summary>
     internal static Tensor Codes(Tensor x, Tensor scale, Tensor zero) => (x * Along(scale, x).reciprocal()).round().Plus(Along(zero, x));
 
     /// <summary>Fake quantisation without gradient.</summary>

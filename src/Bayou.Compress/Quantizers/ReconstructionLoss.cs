@@ -15,7 +15,8 @@ public enum Annealing
 }
 
 /// <summary>
-/// Loss of weight reconstruction (AdaRound, BRECQ, QDrop; specs/mqbench.md 1.5): the output's squared error, and from the end of the warm-up on a term that drives every h(V) to 0 or 1.
+/// Loss of weight reconstruction (AdaRound, BRECQ, QDrop; specs/mqbench.md 1.5): the output's squared error, and from the end of the warm-up on a term that
+/// drives every h(V) to 0 or 1.
 /// </summary>
 /// <param name="steps">T, steps in all.</param>
 /// <param name="weight">Weight of the rounding term.</param>
@@ -23,7 +24,8 @@ public enum Annealing
 /// <param name="start">First exponent.</param>
 /// <param name="end">Last exponent.</param>
 /// <param name="annealing">How it falls.</param>
-public sealed class ReconstructionLoss(int steps, double weight = 0.01, double warmUp = 0.2, double start = 20, double end = 2, Annealing annealing = Annealing.Linear)
+public sealed class ReconstructionLoss(int steps, double weight = 0.01, double warmUp = 0.2, double start = 20, double end = 2,
+    Annealing annealing = Annealing.Linear)
 {
     /// <summary>Steps taken.</summary>
     public int Count { get; private set; }
@@ -44,12 +46,14 @@ public sealed class ReconstructionLoss(int steps, double weight = 0.01, double w
     /// <param name="layers">Quantisers being trained.</param>
     public Tensor Next(Tensor quantized, Tensor reference, params AdaRoundFakeQuantizer[] layers)
     {
-        if (!quantized.shape.SequenceEqual(reference.shape)) throw new BayouException($"ReconstructionLoss: outputs {new Ints(quantized.shape)} and {new Ints(reference.shape)} differ in shape");
+        if (!quantized.shape.SequenceEqual(reference.shape))
+            throw new BayouException($"ReconstructionLoss: outputs {new Ints(quantized.shape)} and {new Ints(reference.shape)} differ in shape");
         Count++;
         var loss = (quantized - reference).Squared().sum([1]).mean();
         if (Count < warmUp * steps) return loss;
         var b = Exponent(Count);
-        foreach (var layer in layers) loss = loss.Plus((Number.Of(1) - (layer.RectifiedSigmoid() * Number.Of(2) - Number.Of(1)).abs().pow(Number.Of(b))).sum() * Number.Of(weight));
+        foreach (var layer in layers)
+            loss = loss.Plus((Number.Of(1) - (layer.RectifiedSigmoid() * Number.Of(2) - Number.Of(1)).abs().pow(Number.Of(b))).sum() * Number.Of(weight));
         return loss;
     }
 }

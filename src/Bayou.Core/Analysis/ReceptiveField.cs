@@ -14,8 +14,8 @@ public sealed record ContributionArea(double Threshold, int Side, double Ratio)
 }
 
 /// <summary>
-/// Effective receptive field as RepLKNet measures it (arXiv 2203.06717, section 4.4 and the official erf scripts): how much each input pixel contributes to the middle of the last feature
-/// map, averaged over pictures. Accumulates one picture after the other.
+/// Effective receptive field as RepLKNet measures it (arXiv 2203.06717, section 4.4 and the official erf scripts): how much each input pixel contributes to the
+/// middle of the last feature map, averaged over pictures. Accumulates one picture after the other.
 /// </summary>
 public sealed class ReceptiveField
 {
@@ -37,8 +37,8 @@ public sealed class ReceptiveField
     public int Skipped { get; private set; }
 
     /// <summary>
-    /// Contribution of every pixel of one picture: with y the last feature map before the final norm and s the sum over channels of relu(y) in its middle (row h/2, column w/2, integer
-    /// division), the sum over colours of relu(ds / dinput).
+    /// Contribution of every pixel of one picture: with y the last feature map before the final norm and s the sum over channels of relu(y) in its middle (row
+    /// h/2, column w/2, integer division), the sum over colours of relu(ds / dinput).
     /// </summary>
     /// <param name="features">[N, C, H, W] -> the feature map [N, C', h, w]; gradients flow through it.</param>
     /// <param name="picture">[1, C, H, W], normalised; not changed.</param>
@@ -79,7 +79,8 @@ public sealed class ReceptiveField
     {
         using var scope = NewDisposeScope();
         if (sum is null) (Height, Width, sum) = ((int)map.shape[0], (int)map.shape[1], new double[map.numel()]);
-        if (map.shape[0] != Height || map.shape[1] != Width) throw new BayouException($"ReceptiveField: a map of {map.shape[0]}x{map.shape[1]} after maps of {Height}x{Width}; all pictures need one size");
+        if (map.shape[0] != Height || map.shape[1] != Width)
+            throw new BayouException($"ReceptiveField: a map of {map.shape[0]}x{map.shape[1]} after maps of {Height}x{Width}; all pictures need one size");
         var values = map.to(float64).contiguous().data<double>().ToArray();
         if (!double.IsFinite(values.Sum()))
         {
@@ -93,7 +94,8 @@ public sealed class ReceptiveField
     /// <summary>The average map, row by row.</summary>
     /// <exception cref="BayouException">No picture counts.</exception>
     public double[] Average() =>
-        Pictures == 0 ? throw new BayouException($"ReceptiveField: no usable picture ({Skipped} gave maps that are not finite)") : sum!.Select(v => v / Pictures).ToArray();
+        Pictures == 0 ? throw new BayouException($"ReceptiveField: no usable picture ({Skipped} gave maps that are not finite)")
+            : sum!.Select(v => v / Pictures).ToArray();
 
     /// <summary>The map as it is analysed and drawn: log10(average + 1), divided by its maximum.</summary>
     public static double[] Analysed(IReadOnlyList<double> average)
@@ -105,7 +107,8 @@ public sealed class ReceptiveField
     }
 
     /// <summary>
-    /// High-contribution area: the first square of rows h/2 - i .. h/2 + i and columns w/2 - i .. w/2 + i, i = 1 .. h/2 - 1, with more than <paramref name="threshold"/> of the whole sum.
+    /// High-contribution area: the first square of rows h/2 - i .. h/2 + i and columns w/2 - i .. w/2 + i, i = 1 .. h/2 - 1, with more than
+    /// <paramref name="threshold"/> of the whole sum.
     /// </summary>
     public static ContributionArea Area(IReadOnlyList<double> map, int height, int width, double threshold)
     {

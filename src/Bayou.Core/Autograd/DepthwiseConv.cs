@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Depthwise convolution by Bayou's own kernels, forward and gradients: float32 on the CPU, dilation 1, any kernel, stride and padding, planar or channels-last memory as it
-/// arrives (the result has the same layout). <see cref="Conv2dOp"/> takes it where it is <see cref="Enabled"/> and faster than libtorch; networks do not call it.
+/// Depthwise convolution by Bayou's own kernels, forward and gradients: float32 on the CPU, dilation 1, any kernel, stride and padding, planar or channels-last
+/// memory as it arrives (the result has the same layout). <see cref="Conv2dOp"/> takes it where it is <see cref="Enabled"/> and faster than libtorch; networks
+/// do not call it.
 /// </summary>
 public static unsafe class DepthwiseConv
 {
@@ -24,12 +25,15 @@ public static unsafe class DepthwiseConv
     {
         if (op.Groups <= 1 || op.Dilation != One) return false;
         var (s, w) = (x.shape, weight.shape);
-        if (s.Length != 4 || w.Length != 4 || w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || op.Padding.Count != 2 || op.Stride.Count != 2) return false;
-        if (!Plain(x) || !Plain(weight) || (bias is not null && (!Plain(bias) || bias.numel() != w[0] || !bias.is_contiguous())) || !weight.is_contiguous()) return false;
+        if (s.Length != 4 || w.Length != 4 || w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || op.Padding.Count != 2 || op.Stride.Count != 2)
+            return false;
+        if (!Plain(x) || !Plain(weight) || (bias is not null && (!Plain(bias) || bias.numel() != w[0] || !bias.is_contiguous())) || !weight.is_contiguous())
+            return false;
         if (s[0] * s[2] * s[3] == 0 || op.Padding[0] < 0 || op.Padding[1] < 0 || op.Stride[0] < 1 || op.Stride[1] < 1) return false;
         if (s[2] + 2 * op.Padding[0] < w[2] || s[3] + 2 * op.Padding[1] < w[3]) return false;
         // Sizes of one packed plane and of the weights stay far from 2^31.
-        if (s[0] > int.MaxValue || w[0] * (w[2] * w[3] + 1) > int.MaxValue / 64 || (s[2] + 2 * op.Padding[0]) * (s[3] + 2 * op.Padding[1] + 64) > int.MaxValue / 256) return false;
+        if (s[0] > int.MaxValue || w[0] * (w[2] * w[3] + 1) > int.MaxValue / 64
+            || (s[2] + 2 * op.Padding[0]) * (s[3] + 2 * op.Padding[1] + 64) > int.MaxValue / 256) return false;
         return IsPlanar(x) || IsChannelsLast(x);
 
         static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
@@ -50,9 +54,9 @@ public static unsafe class DepthwiseConv
     private static bool NeedsGradient(Tensor x, Tensor weight, Tensor? bias) =>
         is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
 
-    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from 5x5 on in planar memory.
-    // In channels-last memory, where libtorch needs no packing, small kernels wait for memory, and libtorch's forward is as fast or faster.
-    // 3x3 is libtorch's, with a kernel of its own for it.
+    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from
+    // 5x5 on in planar memory. In channels-last memory, where libtorch needs no packing, small kernels wait for memory, and libtorch's forward is as fast or
+    // faster. 3x3 is libtorch's, with a kernel of its own for it.
     private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
     {
         var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
@@ -86,7 +90,8 @@ public static unsafe class DepthwiseConv
         return y;
     }
 
-    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, Conv2dOp op, bool needX, bool needWeight, bool needBias)
+    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, Conv2dOp op, bool needX, bool needWeight,
+        bool needBias)
     {
         var s = Shape(x, weight, op);
         var planar = IsPlanar(x);
@@ -104,7 +109,8 @@ public static unsafe class DepthwiseConv
     }
 
     /// <summary>A gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.</summary>
-    internal static Tensor Readable(Tensor gradient, bool planar) => IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
+    internal static Tensor Readable(Tensor gradient, bool planar) =>
+        IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
 
     private static bool IsSame(DepthwiseShape s) => s is { StrideH: 1, StrideW: 1 } && s.KH == 2 * s.PadH + 1 && s.KW == 2 * s.PadW + 1;
 

@@ -140,11 +140,13 @@ internal static unsafe class FusedConv
         }
         Tensor inner = empty(n, hidden, pixels), y = empty(x.shape);
         PointwiseKernel.Forward(
-            TensorMemory.Floats(normed), null, TensorMemory.Floats(w.Weight1), null, Floats(w.Bias1), null, TensorMemory.Floats(inner), PointwiseActivation.Gelu,
+            TensorMemory.Floats(normed), null, TensorMemory.Floats(w.Weight1), null, Floats(w.Bias1), null, TensorMemory.Floats(inner),
+            PointwiseActivation.Gelu,
             n, channels, hidden, pixels);
         var shift = w.Bias2 is null || w.Scale is null ? w.Bias2 : w.Bias2.mul(w.Scale);
         PointwiseKernel.Forward(
-            TensorMemory.Floats(inner), null, TensorMemory.Floats(w.Weight2), Floats(w.Scale), Floats(shift), TensorMemory.Floats(shortcut), TensorMemory.Floats(y),
+            TensorMemory.Floats(inner), null, TensorMemory.Floats(w.Weight2), Floats(w.Scale), Floats(shift), TensorMemory.Floats(shortcut),
+            TensorMemory.Floats(y),
             PointwiseActivation.None,
             n, hidden, channels, pixels);
         Keep(x, normed, inner, shift, shortcut, w.Weight1, w.Bias1, w.Weight2, w.Scale, w.NormWeight, w.NormBias);

@@ -17,9 +17,10 @@ public readonly record struct MlpWeights(
     Tensor Weight1, Tensor? Bias1, Tensor Weight2, Tensor? Bias2, Tensor? Scale = null, Tensor? NormWeight = null, Tensor? NormBias = null, double NormEps = 0);
 
 /// <summary>
-/// A whole branch of a ConvNeXt or transformer block, scale * fc2(gelu(fc1(norm(x)))), as one node of autograd: the products are libtorch's, and between them lies one pass over memory each, in place where
-/// the values before are not needed again. The pass that adds the first bias and applies GELU keeps its derivative, the one that multiplies the gradient by it sums the bias's gradient; layer scale is
-/// multiplied into the second weights (H x O numbers) instead of into the result. <see cref="Ops.GeluMlp"/> takes it where it suits; networks do not call it.
+/// A whole branch of a ConvNeXt or transformer block, scale * fc2(gelu(fc1(norm(x)))), as one node of autograd: the products are libtorch's, and between them
+/// lies one pass over memory each, in place where the values before are not needed again. The pass that adds the first bias and applies GELU keeps its
+/// derivative, the one that multiplies the gradient by it sums the bias's gradient; layer scale is multiplied into the second weights (H x O numbers) instead
+/// of into the result. <see cref="Ops.GeluMlp"/> takes it where it suits; networks do not call it.
 /// </summary>
 internal static unsafe class FusedMlp
 {
@@ -44,7 +45,9 @@ internal static unsafe class FusedMlp
     /// <summary>The branch. [..., I] -> [..., O].</summary>
     public static Tensor Apply(Tensor x, in MlpWeights w)
     {
-        if (is_grad_enabled() && (Needs(x) || Needs(w.Weight1) || Needs(w.Bias1) || Needs(w.Weight2) || Needs(w.Bias2) || Needs(w.Scale) || Needs(w.NormWeight) || Needs(w.NormBias)))
+        if (is_grad_enabled()
+            && (Needs(x) || Needs(w.Weight1) || Needs(w.Bias1) || Needs(w.Weight2) || Needs(w.Bias2) || Needs(w.Scale) || Needs(w.NormWeight)
+            || Needs(w.NormBias)))
             return FusedMlpFunction.apply(x, w.Weight1, w.Bias1!, w.Weight2, w.Bias2!, w.Scale!, w.NormWeight!, w.NormBias!, w.NormEps);
         var y = Norm(x, w, null);
         var z = Product(y, w.Weight1);
@@ -85,7 +88,8 @@ internal static unsafe class FusedMlp
     internal static Tensor BackwardThroughGelu(Tensor gradient, Tensor slope)
     {
         var sums = empty(slope.shape[1]);
-        GeluKernel.Backward(TensorMemory.Floats(gradient), TensorMemory.Floats(slope), TensorMemory.Floats(gradient), TensorMemory.Floats(sums), Rows(slope), Columns(slope));
+        GeluKernel.Backward(TensorMemory.Floats(gradient), TensorMemory.Floats(slope), TensorMemory.Floats(gradient), TensorMemory.Floats(sums), Rows(slope),
+            Columns(slope));
         return sums;
     }
 

@@ -4,9 +4,10 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// An autograd node around kernels that work on bare memory. Two things must not happen meanwhile: the collector frees a temporary whose last managed use is over while a kernel
-/// reads its memory, or a gradient that TorchSharp has handed to the native engine as a bare address and forgotten. So a scope holds everything a backward makes until its end, and the
-/// last gradients of each thread stay referenced until its next backward. A backward must not throw, that would end the process: everything it relies on is checked in the forward.
+/// An autograd node around kernels that work on bare memory. Two things must not happen meanwhile: the collector frees a temporary whose last managed use is
+/// over while a kernel reads its memory, or a gradient that TorchSharp has handed to the native engine as a bare address and forgotten. So a scope holds
+/// everything a backward makes until its end, and the last gradients of each thread stay referenced until its next backward. A backward must not throw, that
+/// would end the process: everything it relies on is checked in the forward.
 /// </summary>
 internal abstract class KernelFunction<T> : autograd.SingleTensorFunction<T>
     where T : KernelFunction<T>, new()

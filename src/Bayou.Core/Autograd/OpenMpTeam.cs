@@ -4,9 +4,9 @@ using Bayou.Kernels;
 namespace Bayou.Core;
 
 /// <summary>
-/// Lends libtorch's OpenMP threads to the kernels. After each of its operations libtorch's threads wait in a busy loop for the next; a kernel on other threads would share the cores
-/// with them and run up to twice as long. Instead the kernel becomes an OpenMP region of its own and runs on the very threads that wait. Where libtorch came without GNU OpenMP
-/// (Windows, macOS) the kernels stay on the thread pool.
+/// Lends libtorch's OpenMP threads to the kernels. After each of its operations libtorch's threads wait in a busy loop for the next; a kernel on other threads
+/// would share the cores with them and run up to twice as long. Instead the kernel becomes an OpenMP region of its own and runs on the very threads that wait.
+/// Where libtorch came without GNU OpenMP (Windows, macOS) the kernels stay on the thread pool.
 /// </summary>
 internal static unsafe class OpenMpTeam
 {
@@ -29,7 +29,8 @@ internal static unsafe class OpenMpTeam
         {
             var files = File.ReadLines("/proc/self/maps").Select(line => line.IndexOf('/') is var at and >= 0 ? line[at..] : "").Distinct().ToList();
             var folder = Path.GetDirectoryName(files.FirstOrDefault(f => Path.GetFileName(f).StartsWith("libtorch_cpu", StringComparison.Ordinal)));
-            return folder is null ? null : files.FirstOrDefault(f => Path.GetDirectoryName(f) == folder && Path.GetFileName(f).StartsWith("libgomp", StringComparison.Ordinal));
+            return folder is null
+                ? null : files.FirstOrDefault(f => Path.GetDirectoryName(f) == folder && Path.GetFileName(f).StartsWith("libgomp", StringComparison.Ordinal));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

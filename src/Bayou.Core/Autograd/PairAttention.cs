@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Attention over lists of pairs, with gradients: pointops' attention_step1, attention_step2 and, with a table instead of the keys, its relative position products. float32 on the CPU.
+/// Attention over lists of pairs, with gradients: pointops' attention_step1, attention_step2 and, with a table instead of the keys, its relative position
+/// products. float32 on the CPU.
 /// </summary>
 public static class PairAttention
 {
@@ -30,7 +31,8 @@ public static class PairAttention
     /// <returns>[rows, heads, width].</returns>
     public static Tensor Sum(Tensor w, Tensor x, int[] ix, int[] iy, int rows)
     {
-        if (w.dim() != 2 || w.shape[0] != ix.Length || ix.Length != iy.Length || x.dim() != 3 || w.shape[1] != x.shape[1] || !SparseConv.Plain(w) || !SparseConv.Plain(x))
+        if (w.dim() != 2 || w.shape[0] != ix.Length || ix.Length != iy.Length || x.dim() != 3 || w.shape[1] != x.shape[1] || !SparseConv.Plain(w)
+            || !SparseConv.Plain(x))
             throw new BayouException($"pair attention: weights {new Ints(w.shape)} and rows {new Ints(x.shape)} for {ix.Length} and {iy.Length} indices, float32 on the CPU, do not fit");
         InRange(ix, x.shape[0]);
         InRange(iy, rows);
@@ -51,7 +53,8 @@ public static class PairAttention
 
     private static void Check(Tensor a, int[] ia, Tensor b, int[] ib)
     {
-        if (a.dim() != 3 || b.dim() != 3 || a.shape[1] != b.shape[1] || a.shape[2] != b.shape[2] || ia.Length != ib.Length || !SparseConv.Plain(a) || !SparseConv.Plain(b))
+        if (a.dim() != 3 || b.dim() != 3 || a.shape[1] != b.shape[1] || a.shape[2] != b.shape[2] || ia.Length != ib.Length || !SparseConv.Plain(a)
+            || !SparseConv.Plain(b))
             throw new BayouException($"pair attention: rows {new Ints(a.shape)} and {new Ints(b.shape)} for {ia.Length} and {ib.Length} indices, float32 on the CPU, do not fit");
         InRange(ia, a.shape[0]);
         InRange(ib, b.shape[0]);
@@ -66,7 +69,8 @@ public static class PairAttention
     {
         var y = empty(ia.Length, a.shape[1]);
         fixed (int* i = ia, j = ib)
-            if (ia.Length > 0) PairKernel.Dot(TensorMemory.Floats(a), i, TensorMemory.Floats(b), j, TensorMemory.Floats(y), ia.Length, (int)a.shape[1], (int)a.shape[2]);
+            if (ia.Length > 0)
+                PairKernel.Dot(TensorMemory.Floats(a), i, TensorMemory.Floats(b), j, TensorMemory.Floats(y), ia.Length, (int)a.shape[1], (int)a.shape[2]);
         return y;
     }
 
@@ -76,7 +80,8 @@ public static class PairAttention
         fixed (int* i = ix, j = iy)
         {
             if (ix.Length > 0 && rows > 0)
-                PairKernel.Sum(TensorMemory.Floats(w), TensorMemory.Floats(x), i, TensorMemory.Floats(y), j, ix.Length, (int)rows, (int)x.shape[1], (int)x.shape[2]);
+                PairKernel.Sum(TensorMemory.Floats(w), TensorMemory.Floats(x), i, TensorMemory.Floats(y), j, ix.Length, (int)rows, (int)x.shape[1],
+                    (int)x.shape[2]);
         }
         return y;
     }
@@ -138,7 +143,8 @@ internal sealed unsafe class SegmentSoftmaxFunction : KernelFunction<SegmentSoft
     {
         var (y, g, starts) = (saved[0], gradient.contiguous(), (int[])ctx.get_data("starts"));
         var dx = empty(y.shape);
-        fixed (int* s = starts) if (y.numel() > 0) PairKernel.SoftmaxBackward(TensorMemory.Floats(y), TensorMemory.Floats(g), s, TensorMemory.Floats(dx), starts.Length - 1, (int)y.shape[1]);
+        fixed (int* s = starts) if (y.numel() > 0) PairKernel.SoftmaxBackward(TensorMemory.Floats(y), TensorMemory.Floats(g), s, TensorMemory.Floats(dx),
+            starts.Length - 1, (int)y.shape[1]);
         return [dx, null];
     }
 }

@@ -5,18 +5,21 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// A convolution whose stride is its kernel (patch embedding, the downsampling of ConvNeXt and Swin) as one matrix product: each patch becomes a row. Forward and gradients take about a fifth of the
-/// time of libtorch's convolution, and the result is channels-last in memory, as everything after it wants. <see cref="Conv2dOp"/> takes it where it suits; networks do not call it.
+/// A convolution whose stride is its kernel (patch embedding, the downsampling of ConvNeXt and Swin) as one matrix product: each patch becomes a row. Forward
+/// and gradients take about a fifth of the time of libtorch's convolution, and the result is channels-last in memory, as everything after it wants.
+/// <see cref="Conv2dOp"/> takes it where it suits; networks do not call it.
 /// </summary>
 internal static unsafe class PatchConv
 {
     /// <summary>Whether a convolution has this form, in float32 on the CPU, planar or channels-last.</summary>
     public static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {
-        if (!OwnKernels.Enabled || op.Groups != 1 || op.Stride[0] * op.Stride[1] == 1 || op.Padding != None || op.Dilation != One || x.dim() != 4 || weight.dim() != 4) return false;
+        if (!OwnKernels.Enabled || op.Groups != 1 || op.Stride[0] * op.Stride[1] == 1 || op.Padding != None || op.Dilation != One || x.dim() != 4
+            || weight.dim() != 4) return false;
         var (w, s) = (weight.shape, x.shape);
         if (w[2] != op.Stride[0] || w[3] != op.Stride[1] || s[1] != w[1] || s[2] < w[2] || s[3] < w[3]) return false;
-        if (!TensorMemory.IsPlain(weight) || (bias is not null && !TensorMemory.IsPlain(bias)) || x.numel() == 0 || x.dtype != ScalarType.Float32 || x.device_type != DeviceType.CPU) return false;
+        if (!TensorMemory.IsPlain(weight) || (bias is not null && !TensorMemory.IsPlain(bias)) || x.numel() == 0 || x.dtype != ScalarType.Float32
+            || x.device_type != DeviceType.CPU) return false;
         return x.numel() < int.MaxValue && (x.is_contiguous() || x.permute(0, 2, 3, 1).is_contiguous());
     }
 
@@ -26,7 +29,8 @@ internal static unsafe class PatchConv
     /// <param name="bias">[O] or null.</param>
     /// <returns>[N, O, H / kh, W / kw], channels-last strided.</returns>
     public static Tensor Apply(Tensor x, Tensor weight, Tensor? bias) =>
-        is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true) ? PatchConvFunction.apply(x, weight, bias!) : Forward(x, weight, bias).Result;
+        is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true)
+            ? PatchConvFunction.apply(x, weight, bias!) : Forward(x, weight, bias).Result;
 
     internal static (Tensor Result, Tensor Rows) Forward(Tensor x, Tensor weight, Tensor? bias)
     {
@@ -37,7 +41,8 @@ internal static unsafe class PatchConv
         return (y.view(s.N, s.Rows, s.Columns, weight.shape[0]).permute(0, 3, 1, 2), rows);
     }
 
-    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(PatchShape s, Tensor weight, Tensor rows, Tensor gradient, bool needX, bool needWeight, bool needBias)
+    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(PatchShape s, Tensor weight, Tensor rows, Tensor gradient, bool needX, bool needWeight,
+        bool needBias)
     {
         var outputs = weight.shape[0];
         var dy = gradient.permute(0, 2, 3, 1).contiguous().view(-1, outputs);

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Sparse convolution of feature rows over a <see cref="KernelMap"/>, with gradients. float32 on the CPU runs in Bayou's kernels; every other type runs as libtorch's gather, product and
-/// scatter, which is also what the tests and the bench compare with.
+/// Sparse convolution of feature rows over a <see cref="KernelMap"/>, with gradients. float32 on the CPU runs in Bayou's kernels; every other type runs as
+/// libtorch's gather, product and scatter, which is also what the tests and the bench compare with.
 /// </summary>
 public static unsafe class SparseConv
 {
@@ -83,7 +83,9 @@ internal sealed unsafe class SparseConvFunction : KernelFunction<SparseConvFunct
         ctx.save_data("needs", (((Tensor)vars[1]).requires_grad, ((Tensor)vars[2]).requires_grad, bias?.requires_grad == true, bias?.shape ?? []));
         var y = empty([map.OutCount, cout]);
         var b = bias?.contiguous();
-        if (y.numel() > 0) SparseGemm.Forward(map, TensorMemory.Floats(x), TensorMemory.Floats(weight), b is null ? null : TensorMemory.Floats(b), TensorMemory.Floats(y), cin, cout);
+        if (y.numel() > 0)
+            SparseGemm.Forward(map, TensorMemory.Floats(x), TensorMemory.Floats(weight), b is null ? null : TensorMemory.Floats(b), TensorMemory.Floats(y),
+            cin, cout);
         GC.KeepAlive(b);
         return y;
     }
@@ -123,7 +125,8 @@ internal sealed unsafe class ChannelwiseFunction : KernelFunction<ChannelwiseFun
         var channels = (int)x.shape[1];
         var dx = needX ? empty(x.shape) : null;
         var dw = needWeight ? empty(weight.shape) : null;
-        if (dx is not null) SparsePoolKernel.Channelwise(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(weight), TensorMemory.Floats(dx), channels);
+        if (dx is not null)
+            SparsePoolKernel.Channelwise(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(weight), TensorMemory.Floats(dx), channels);
         if (dw is not null) SparsePoolKernel.ChannelwiseWeight(map, TensorMemory.Floats(x), TensorMemory.Floats(dy), TensorMemory.Floats(dw), channels);
         return [null, dx, dw];
     }

@@ -62,11 +62,13 @@ internal sealed unsafe class SparsePoolFunction : KernelFunction<SparsePoolFunct
         var dx = empty([map.InCount, channels]);
         if ((PoolKind)ctx.get_data("kind") == PoolKind.Max)
         {
-            fixed (int* f = (int[])ctx.get_data("from")) SparsePoolKernel.MaxBackward(map.OutCount, f, TensorMemory.Floats(dy), TensorMemory.Floats(dx), map.InCount, channels);
+            fixed (int* f = (int[])ctx.get_data("from")) SparsePoolKernel.MaxBackward(map.OutCount, f, TensorMemory.Floats(dy), TensorMemory.Floats(dx),
+                map.InCount, channels);
         }
         else
         {
-            fixed (float* s = (float[]?)ctx.get_data("shares")) SparsePoolKernel.Sum(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(dx), channels, s, null);
+            fixed (float* s = (float[]?)ctx.get_data("shares")) SparsePoolKernel.Sum(map.Transposed(), TensorMemory.Floats(dy), TensorMemory.Floats(dx),
+                channels, s, null);
         }
         return [null, dx, null];
     }

@@ -21,8 +21,10 @@ public static unsafe class TensorMemory
             throw new BayouException($"a contiguous float32 CPU tensor is needed here, not {tensor.dtype} {new Ints(tensor.shape)} on {tensor.device}");
         var count = tensor.numel();
         if (count == 0) return null;
-        // Native memory: it does not move, so the span's reference is the address. Spans end at 2 GB; beyond, the storage's address is taken, which ignores the view's offset.
-        if (count <= int.MaxValue / sizeof(float)) return (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
+        // Native memory: it does not move, so the span's reference is the address. Spans end at 2 GB; beyond, the storage's address is taken, which ignores the
+        // view's offset.
+        if (count <= int.MaxValue / sizeof(float))
+            return (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
         return (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
     }
 
@@ -34,8 +36,10 @@ public static unsafe class TensorMemory
     public static T[] ToArray<T>(Tensor tensor) where T : unmanaged
     {
         if (tensor.numel() == 0) return [];
-        var type = typeof(T) == typeof(float) ? ScalarType.Float32 : typeof(T) == typeof(double) ? ScalarType.Float64 : typeof(T) == typeof(int) ? ScalarType.Int32
-            : typeof(T) == typeof(long) ? ScalarType.Int64 : typeof(T) == typeof(byte) ? ScalarType.Byte : throw new BayouException($"no tensor type holds {typeof(T).Name}");
+        var type = typeof(T) == typeof(float)
+            ? ScalarType.Float32 : typeof(T) == typeof(double) ? ScalarType.Float64 : typeof(T) == typeof(int) ? ScalarType.Int32
+            : typeof(T) == typeof(long)
+                ? ScalarType.Int64 : typeof(T) == typeof(byte) ? ScalarType.Byte : throw new BayouException($"no tensor type holds {typeof(T).Name}");
         using var scope = NewDisposeScope();
         return MemoryMarshal.Cast<byte, T>(tensor.detach().cpu().to(type).contiguous().bytes).ToArray();
     }

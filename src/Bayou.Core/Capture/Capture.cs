@@ -5,8 +5,8 @@ namespace Bayou.Core;
 
 /// <summary>
 /// Turns a network into a <see cref="Graph"/> by running it. While a capture is active on a thread every op of <see cref="Ops"/> writes a node; a tensor that
-/// reaches an op without having come from one (nor being a parameter, an input or an <see cref="Ops.Constant"/>) is an error that names the op, so nothing is lost silently.
-/// The network runs at two batch sizes; what differs between the two becomes symbolic, so that graphs serve any batch.
+/// reaches an op without having come from one (nor being a parameter, an input or an <see cref="Ops.Constant"/>) is an error that names the op, so nothing is
+/// lost silently. The network runs at two batch sizes; what differs between the two becomes symbolic, so that graphs serve any batch.
 /// </summary>
 public sealed class Capture
 {
@@ -62,7 +62,8 @@ public sealed class Capture
     }
 
     /// <summary>
-    /// Captures a network on one given input, for networks whose work depends on its values (which voxels are occupied). The graph holds for this input alone: its batch is not open.
+    /// Captures a network on one given input, for networks whose work depends on its values (which voxels are occupied). The graph holds for this input alone:
+    /// its batch is not open.
     /// </summary>
     /// <param name="model">The network; its train/eval state is kept.</param>
     /// <param name="input">The input.</param>

@@ -100,8 +100,8 @@ public sealed class GraphNode
 }
 
 /// <summary>
-/// A network as data: what every op read and wrote, made by <see cref="Capture.Trace(TorchSharp.torch.nn.Module{Tensor, Tensor}, long[])"/>. Parameters are the model's own tensors:
-/// training the model changes what the graph computes. Nodes are in an order in which they can run.
+/// A network as data: what every op read and wrote, made by <see cref="Capture.Trace(TorchSharp.torch.nn.Module{Tensor, Tensor}, long[])"/>. Parameters are the
+/// model's own tensors: training the model changes what the graph computes. Nodes are in an order in which they can run.
 /// </summary>
 public sealed class Graph
 {
@@ -129,10 +129,13 @@ public sealed class Graph
     public GraphValue AddConstant(string name, Tensor tensor) =>
         AddValue(ValueKind.Constant, name, tensor.shape.Select(d => new Dim(d, false)).ToArray(), tensor.dtype, tensor.DetachFromDisposeScope());
 
-    /// <summary>Adds a weight that a pass has computed (folded, corrected): a frozen parameter, so that costs count it, which outlives any dispose scope.</summary>
+    /// <summary>
+    /// Adds a weight that a pass has computed (folded, corrected): a frozen parameter, so that costs count it, which outlives any dispose scope.
+    /// </summary>
     public GraphValue AddFrozenWeight(string name, Tensor tensor)
     {
-        var parameter = (TorchSharp.Modules.Parameter)new TorchSharp.Modules.Parameter(tensor.detach().clone().DetachFromDisposeScope(), requires_grad: false).DetachFromDisposeScope();
+        var parameter = (TorchSharp.Modules.Parameter)new TorchSharp.Modules.Parameter(tensor.detach().clone().DetachFromDisposeScope(), requires_grad: false)
+            .DetachFromDisposeScope();
         return AddValue(ValueKind.Parameter, name, tensor.shape.Select(d => new Dim(d, false)).ToArray(), tensor.dtype, parameter);
     }
 

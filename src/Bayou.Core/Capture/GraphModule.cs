@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Runs a graph in TorchSharp again, with gradients: quantised networks train and evaluate through it. It shares the parameters of the model the graph was captured from and
-/// registers them under their state-dict names with "/" for "." (TorchSharp refuses dots).
+/// Runs a graph in TorchSharp again, with gradients: quantised networks train and evaluate through it. It shares the parameters of the model the graph was
+/// captured from and registers them under their state-dict names with "/" for "." (TorchSharp refuses dots).
 /// </summary>
 public sealed class GraphModule : nn.Module<Tensor, Tensor>
 {
@@ -48,7 +48,8 @@ public sealed class GraphModule : nn.Module<Tensor, Tensor>
 
     /// <summary>Runs the graph.</summary>
     /// <param name="inputs">One tensor for each graph input.</param>
-    /// <param name="observe">Sees every value as it is computed, before it can be dropped (observers, per-layer comparisons); may be null. What it keeps it must clone and move to the outer dispose scope.</param>
+    /// <param name="observe">Sees every value as it is computed, before it can be dropped (observers, per-layer comparisons); may be null. What it keeps it
+    /// must clone and move to the outer dispose scope.</param>
     public Tensor[] Run(Tensor[] inputs, Action<GraphValue, Tensor>? observe = null)
     {
         if (inputs.Length != Graph.Inputs.Count) throw new BayouException($"GraphModule: {inputs.Length} inputs given, the graph has {Graph.Inputs.Count}");

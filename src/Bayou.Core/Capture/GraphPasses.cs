@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Rewrites of a graph that keep what it predicts and make it cheaper. Run them before quantisation, so that it sees the weights that are shipped. What they change is stored as
-/// frozen copies: the new graph no longer follows a training of those weights.
+/// Rewrites of a graph that keep what it predicts and make it cheaper. Run them before quantisation, so that it sees the weights that are shipped. What they
+/// change is stored as frozen copies: the new graph no longer follows a training of those weights.
 /// </summary>
 public static class GraphPasses
 {
@@ -42,7 +42,8 @@ public static class GraphPasses
     }
 
     /// <summary>
-    /// Batch normalisation after a convolution or a linear layer becomes part of its weights: w' = w s, b' = (b - mean) s + beta with s = gamma / sqrt(variance + eps).
+    /// Batch normalisation after a convolution or a linear layer becomes part of its weights: w' = w s, b' = (b - mean) s + beta with s = gamma / sqrt(variance
+    /// + eps).
     /// </summary>
     public static Graph FoldBatchNorm(Graph graph) => FoldIntoProducer(graph, (node, channelAxis) =>
     {
@@ -53,7 +54,9 @@ public static class GraphPasses
         return (0, scale, node.Inputs[2] is { } beta ? shift.Plus(beta.Tensor!.to(float64)) : shift);
     });
 
-    /// <summary>A product with one constant per channel (layer scale) after a linear layer or a convolution becomes part of its weights: w' = gamma w, b' = gamma b.</summary>
+    /// <summary>
+    /// A product with one constant per channel (layer scale) after a linear layer or a convolution becomes part of its weights: w' = gamma w, b' = gamma b.
+    /// </summary>
     public static Graph FoldLayerScale(Graph graph) => FoldIntoProducer(graph, (node, channelAxis) =>
     {
         if (node.Op is not BinaryOp { Kind: Binary.Mul } || node.Inputs.Count(v => v!.IsWeight) != 1) return null;
@@ -120,7 +123,8 @@ public static class GraphPasses
     }
 
     // The state-dict name stays with the folded weight unless another node reads the original too.
-    private static GraphValue AddFolded(Graph copy, HashSet<string> names, GraphValue? old, Dictionary<GraphValue, int> readers, Tensor value, string name, ScalarType? dtype = null)
+    private static GraphValue AddFolded(Graph copy, HashSet<string> names, GraphValue? old, Dictionary<GraphValue, int> readers, Tensor value, string name,
+        ScalarType? dtype = null)
     {
         var unique = name;
         if (old is null || readers[old] > 1)

@@ -7,7 +7,8 @@ namespace Bayou.Core;
 /// <param name="InChannels">Channels of the input.</param>
 /// <param name="DropPath">Largest stochastic-depth rate; it grows linearly over the blocks.</param>
 /// <param name="LayerScale">Initial layer scale; null takes the entry's own.</param>
-/// <param name="InputSize">Side of the pictures, for networks with weights that are tied to a grid of tokens; null takes the entry's own. Others take any size anyway.</param>
+/// <param name="InputSize">Side of the pictures, for networks with weights that are tied to a grid of tokens; null takes the entry's own. Others take any size
+/// anyway.</param>
 public sealed record ModelOptions(int Classes = 1000, int InChannels = 3, double DropPath = 0, double? LayerScale = null, int? InputSize = null);
 
 /// <summary>One published model of the catalog.</summary>
@@ -66,7 +67,8 @@ public sealed class ModelCatalog
     public ModelEntry Find(string name)
     {
         if (entries.TryGetValue(name, out var entry)) return entry;
-        if (name.IndexOf(':') is var colon and > 0 && entries.TryGetValue(name[..colon], out var family) && family.Variant is { } variant) return variant(name[(colon + 1)..]);
+        if (name.IndexOf(':') is var colon and > 0 && entries.TryGetValue(name[..colon], out var family)
+            && family.Variant is { } variant) return variant(name[(colon + 1)..]);
         var near = entries.Keys.OrderBy(k => Distance(k.ToLowerInvariant(), name.ToLowerInvariant())).Take(3);
         throw new BayouException($"no model is named '{name}'; near: {string.Join(", ", near)} (`bayou models` lists all)");
     }

@@ -19,7 +19,8 @@ public enum RegisterCode
 }
 
 /// <summary>
-/// Bits that flip in a register while a stream of integers passes through it: what dynamic energy is proportional to, E = C V^2 / 2 for each flip (specs/ace.md, section 4).
+/// Bits that flip in a register while a stream of integers passes through it: what dynamic energy is proportional to, E = C V^2 / 2 for each flip
+/// (specs/ace.md, section 4).
 /// </summary>
 public static class BitToggles
 {

@@ -13,7 +13,8 @@ namespace Bayou.Core;
 /// <param name="ElementsWritten">Elements of its outputs.</param>
 /// <param name="ABits">Bits of the first operand: those of the quantisation it was read through, 32 without one.</param>
 /// <param name="BBits">Bits of the second operand.</param>
-public sealed record NodeCost(string Node, string Op, long Parameters, long Macs, long Elementwise, long ElementsRead, long ElementsWritten, int ABits = 32, int BBits = 32)
+public sealed record NodeCost(string Node, string Op, long Parameters, long Macs, long Elementwise, long ElementsRead, long ElementsWritten, int ABits = 32,
+    int BBits = 32)
 {
     /// <summary>Whether both operands of its products are quantised.</summary>
     public bool Quantized => Macs > 0 && ABits < 32 && BBits < 32;
@@ -26,8 +27,8 @@ public sealed record NodeCost(string Node, string Op, long Parameters, long Macs
 }
 
 /// <summary>
-/// Cost of a graph, per node and in total, independent of any machine. Only convolutions and matrix products count as MACs, padding positions included; elementwise work is
-/// listed beside them.
+/// Cost of a graph, per node and in total, independent of any machine. Only convolutions and matrix products count as MACs, padding positions included;
+/// elementwise work is listed beside them.
 /// </summary>
 public sealed class Cost
 {
@@ -86,7 +87,8 @@ public sealed class Cost
         {
             // A weight that is quantised or turned before it is read belongs to the node that reads the result.
             if (node.Op is IQuantizeOp) continue;
-            var weights = Prepares(node, producers) ? [] : node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
+            var weights = Prepares(node, producers)
+                ? [] : node.Inputs.Select(i => i is null ? null : Source(i, producers)).Where(v => v is { IsWeight: true }).Select(v => v!);
             long parameters = 0;
             foreach (var weight in weights)
             {

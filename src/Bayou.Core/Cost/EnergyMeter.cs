@@ -10,8 +10,8 @@ namespace Bayou.Core;
 public sealed record EnergyReading(double Joules, bool Measured, string Source);
 
 /// <summary>
-/// Energy of this machine (specs/ace.md, section 4): Intel's and AMD's RAPL counters where the system shows them, otherwise a model: watts given by the user times the processor time used, divided by the
-/// cores. RAPL counts the whole package, other programs included.
+/// Energy of this machine (specs/ace.md, section 4): Intel's and AMD's RAPL counters where the system shows them, otherwise a model: watts given by the user
+/// times the processor time used, divided by the cores. RAPL counts the whole package, other programs included.
 /// </summary>
 public sealed class EnergyMeter
 {
@@ -57,9 +57,12 @@ public sealed class EnergyMeter
     /// <summary>Joules since the start; call it at least every few minutes, because the counters wrap around.</summary>
     public EnergyReading Read()
     {
-        if (zones.Count > 0) return new(zones.Sum(z => z.Joules()), true, $"RAPL, {string.Join(" + ", zones.Select(z => z.Name))}; the whole package, other programs included");
+        if (zones.Count > 0)
+            return new(zones.Sum(z => z.Joules()), true, $"RAPL, {string.Join(" + ", zones.Select(z => z.Name))}; the whole package, other programs included");
         var busy = (ProcessorTime - startTime).TotalSeconds / Environment.ProcessorCount;
-        return new(watts * busy, false, string.Create(CultureInfo.InvariantCulture, $"modelled, not measured: {watts:0.#} W x processor time / {Environment.ProcessorCount} cores ({WhyModelled})"));
+        return new(watts * busy, false,
+            string.Create(CultureInfo.InvariantCulture,
+            $"modelled, not measured: {watts:0.#} W x processor time / {Environment.ProcessorCount} cores ({WhyModelled})"));
     }
 
     /// <summary>Power of this machine while the process sleeps, watts, by its instruments; null where energy is modelled.</summary>

@@ -7,8 +7,8 @@ namespace Bayou.Core;
 public readonly record struct OperationEnergy(double Add, double Multiply, bool Published);
 
 /// <summary>
-/// Published energies per operation and per memory access (specs/ace.md, section 4): Horowitz, ISSCC 2014 (45 nm); Jouppi et al., ISCA 2021 (7 nm). What a network's energy is under such a table is
-/// a model, not a measurement: every output says so.
+/// Published energies per operation and per memory access (specs/ace.md, section 4): Horowitz, ISSCC 2014 (45 nm); Jouppi et al., ISCA 2021 (7 nm). What a
+/// network's energy is under such a table is a model, not a measurement: every output says so.
 /// </summary>
 public sealed class EnergyTable
 {
@@ -27,7 +27,8 @@ public sealed class EnergyTable
 
     /// <summary>7 nm.</summary>
     public static EnergyTable Nm7 { get; } = new("7nm", "Jouppi et al., ISCA 2021 (7 nm)",
-        new() { ["int8"] = (0.007, 0.07), ["int32"] = (0.03, 1.48), ["bf16"] = (0.11, 0.21), ["fp16"] = (0.16, 0.34), ["fp32"] = (0.38, 1.31) }, 0.03, 7.5 / 64, 1300.0 / 64);
+        new() { ["int8"] = (0.007, 0.07), ["int32"] = (0.03, 1.48), ["bf16"] = (0.11, 0.21), ["fp16"] = (0.16, 0.34), ["fp32"] = (0.38, 1.31) }, 0.03,
+        7.5 / 64, 1300.0 / 64);
 
     /// <summary>Both.</summary>
     public static IReadOnlyList<EnergyTable> All { get; } = [Nm7, Nm45];
@@ -45,8 +46,8 @@ public sealed class EnergyTable
     public double DramPerBit { get; }
 
     /// <summary>
-    /// Energy of an operation. A format that is not in the table takes a multiplier in proportion to its ACE (bits x bits) and an adder in proportion to its bits, from the nearest published format of
-    /// its kind: floats from fp16 or fp32, integers from int8.
+    /// Energy of an operation. A format that is not in the table takes a multiplier in proportion to its ACE (bits x bits) and an adder in proportion to its
+    /// bits, from the nearest published format of its kind: floats from fp16 or fp32, integers from int8.
     /// </summary>
     public OperationEnergy Of(NumberFormat format)
     {
@@ -57,7 +58,10 @@ public sealed class EnergyTable
         return new(add * share, multiply * share * share, false);
     }
 
-    /// <summary>One multiply-accumulate, picojoules: a product in the wider of the two formats, scaled by ACE when they differ, and an addition into a 32-bit accumulator.</summary>
+    /// <summary>
+    /// One multiply-accumulate, picojoules: a product in the wider of the two formats, scaled by ACE when they differ, and an addition into a 32-bit
+    /// accumulator.
+    /// </summary>
     public double Mac(NumberFormat a, NumberFormat b)
     {
         var wide = a.Bits >= b.Bits ? a : b;
@@ -65,10 +69,14 @@ public sealed class EnergyTable
         return product + (a.IsInteger && b.IsInteger ? accumulate : Of(NumberFormat.Fp32).Add);
     }
 
-    /// <summary>Energy of a node, nanojoules: arithmetic; elementwise work at one bf16-sized operation each; weights from DRAM once and activations from on-chip memory.</summary>
+    /// <summary>
+    /// Energy of a node, nanojoules: arithmetic; elementwise work at one bf16-sized operation each; weights from DRAM once and activations from on-chip memory.
+    /// </summary>
     public NodeEnergy Of(NodeCost node, NumberFormat format) => Of(node, format, format);
 
-    /// <summary>As <see cref="Of(NodeCost, NumberFormat)"/> with the operands as they are: whole numbers of the bits they are quantised to, float32 where they are not.</summary>
+    /// <summary>
+    /// As <see cref="Of(NodeCost, NumberFormat)"/> with the operands as they are: whole numbers of the bits they are quantised to, float32 where they are not.
+    /// </summary>
     public NodeEnergy AsIs(NodeCost node) => Of(node, Operand(node.ABits), Operand(node.BBits));
 
     private NodeEnergy Of(NodeCost node, NumberFormat activations, NumberFormat weights) => new(
@@ -91,11 +99,13 @@ public readonly record struct NodeEnergy(double Products, double Elementwise, do
     public double Total => Products + Elementwise + OnChip + Dram;
 
     /// <summary>Adds two.</summary>
-    public static NodeEnergy operator +(NodeEnergy a, NodeEnergy b) => new(a.Products + b.Products, a.Elementwise + b.Elementwise, a.OnChip + b.OnChip, a.Dram + b.Dram);
+    public static NodeEnergy operator +(NodeEnergy a, NodeEnergy b) =>
+        new(a.Products + b.Products, a.Elementwise + b.Elementwise, a.OnChip + b.OnChip, a.Dram + b.Dram);
 }
 
 /// <summary>
-/// Performance per total cost of ownership (specs/ace.md, section 4): what a picture costs when a fleet of machines answers requests, capital and electricity over its life.
+/// Performance per total cost of ownership (specs/ace.md, section 4): what a picture costs when a fleet of machines answers requests, capital and electricity
+/// over its life.
 /// </summary>
 /// <param name="MachinePrice">Price of a machine.</param>
 /// <param name="Machines">Machines of the fleet.</param>
@@ -105,7 +115,8 @@ public readonly record struct NodeEnergy(double Products, double Elementwise, do
 /// <param name="Years">Life, 3 to 5 years.</param>
 /// <param name="Utilisation">Share of the time at work.</param>
 /// <param name="Pue">Power usage effectiveness: what cooling and losses add.</param>
-public sealed record TotalCost(double MachinePrice, int Machines, double PricePerKwh, double Watts, double PicturesPerSecond, double Years = 4, double Utilisation = 0.5, double Pue = 1.2)
+public sealed record TotalCost(double MachinePrice, int Machines, double PricePerKwh, double Watts, double PicturesPerSecond, double Years = 4,
+    double Utilisation = 0.5, double Pue = 1.2)
 {
     private double BusySeconds => Years * 365.25 * 86400 * Utilisation;
 

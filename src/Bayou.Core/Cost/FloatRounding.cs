@@ -31,10 +31,12 @@ public static class FloatRounding
         float.IsFinite(x) ? BitConverter.UInt32BitsToSingle(Drop(BitConverter.SingleToUInt32Bits(x), 13, rounding)) : x;
 
     /// <summary>
-    /// AQT's downcast: the significand is rounded to nearest even to <paramref name="mantissaBits"/> bits whatever the exponent, then <see cref="AqtRange"/> applies. There are no subnormals.
+    /// AQT's downcast: the significand is rounded to nearest even to <paramref name="mantissaBits"/> bits whatever the exponent, then <see cref="AqtRange"/>
+    /// applies. There are no subnormals.
     /// </summary>
     public static float AqtDowncast(float x, int minExponent, int maxExponent, int mantissaBits) => float.IsFinite(x)
-        ? AqtRange(BitConverter.UInt32BitsToSingle(Drop(BitConverter.SingleToUInt32Bits(x), 23 - mantissaBits, BitRounding.NearestEven)), minExponent, maxExponent, mantissaBits)
+        ? AqtRange(BitConverter.UInt32BitsToSingle(Drop(BitConverter.SingleToUInt32Bits(x), 23 - mantissaBits, BitRounding.NearestEven)), minExponent,
+            maxExponent, mantissaBits)
         : x;
 
     /// <summary>
@@ -50,7 +52,8 @@ public static class FloatRounding
     }
 
     /// <summary>
-    /// Stochastic rounding to a small format: uniform noise is added to the bits that the format drops, which are then cut off, so that the mean over the noise is x; then clipped and cast.
+    /// Stochastic rounding to a small format: uniform noise is added to the bits that the format drops, which are then cut off, so that the mean over the noise
+    /// is x; then clipped and cast.
     /// </summary>
     /// <param name="x">The value.</param>
     /// <param name="noise">Uniform in [0, 2^(23 - significand bits)).</param>

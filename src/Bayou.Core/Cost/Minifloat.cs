@@ -19,7 +19,8 @@ public enum MinifloatKind
 }
 
 /// <summary>
-/// A float format eXmY of at most 16 bits: 1 sign, X exponent, Y significand bits. Value of a code: (-1)^s 2^(E - bias) (1 + M / 2^Y), or (-1)^s 2^(1 - bias) M / 2^Y for E = 0.
+/// A float format eXmY of at most 16 bits: 1 sign, X exponent, Y significand bits. Value of a code: (-1)^s 2^(E - bias) (1 + M / 2^Y), or (-1)^s 2^(1 - bias) M
+/// / 2^Y for E = 0.
 /// </summary>
 public sealed record Minifloat
 {
@@ -43,13 +44,15 @@ public sealed record Minifloat
         if (TopExponent < 0 || (kind == MinifloatKind.Ieee && exponentBits == 1) || (kind == MinifloatKind.Fn && MaxCode <= 0))
             throw new BayouException($"e{exponentBits}m{mantissaBits} {kind} has no finite number beside zero");
         Max = Decode(MaxCode);
-        // The grid goes on one step above the largest number; from half of that step on a value overflows, at the half itself when the largest code is odd (ties go to even).
+        // The grid goes on one step above the largest number; from half of that step on a value overflows, at the half itself when the largest code is odd
+        // (ties go to even).
         var step = MathF.ScaleB(1, Math.Max(1, MaxCode >> mantissaBits) - Bias - mantissaBits);
         var half = Max + step / 2;
         var limit = (MaxCode & 1) == 1 ? half : MathF.BitIncrement(half);
         var negativeZero = kind != MinifloatKind.Fnuz;
         saturating = new(mantissaBits, 1 - Bias, Max, float.PositiveInfinity, Max, negativeZero);
-        overflowing = kind == MinifloatKind.Finite ? saturating : new(mantissaBits, 1 - Bias, Max, limit, kind == MinifloatKind.Ieee ? float.PositiveInfinity : float.NaN, negativeZero);
+        overflowing = kind == MinifloatKind.Finite
+            ? saturating : new(mantissaBits, 1 - Bias, Max, limit, kind == MinifloatKind.Ieee ? float.PositiveInfinity : float.NaN, negativeZero);
     }
 
     /// <summary>Exponent bits X.</summary>
@@ -139,7 +142,8 @@ public sealed record Minifloat
     /// <param name="y">Results, at least as long; may be x.</param>
     /// <param name="saturate">Whether what is too large becomes the largest number, instead of infinity or NaN.</param>
     /// <param name="scale">What the format's 1 stands for.</param>
-    public void Cast(ReadOnlySpan<float> x, Span<float> y, bool saturate = true, float scale = 1) => MinifloatKernel.Round(x, y, saturate ? saturating : overflowing, scale);
+    public void Cast(ReadOnlySpan<float> x, Span<float> y, bool saturate = true, float scale = 1) =>
+        MinifloatKernel.Round(x, y, saturate ? saturating : overflowing, scale);
 
     /// <inheritdoc/>
     public override string ToString() => $"e{ExponentBits}m{MantissaBits} (bias {Bias}, {Kind.ToString().ToLowerInvariant()}, max {Max:G6})";

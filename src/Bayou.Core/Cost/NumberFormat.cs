@@ -3,7 +3,9 @@ using System.Text.RegularExpressions;
 
 namespace Bayou.Core;
 
-/// <summary>A number format of an operand: its bits, which costs read, and its values, onto which <see cref="Cast"/> rounds (specs/ace.md, section 3).</summary>
+/// <summary>
+/// A number format of an operand: its bits, which costs read, and its values, onto which <see cref="Cast"/> rounds (specs/ace.md, section 3).
+/// </summary>
 /// <param name="Name">Short name: fp32, bf16, e4m3, int8, ...</param>
 /// <param name="Bits">Bits of an operand.</param>
 public sealed partial record NumberFormat(string Name, int Bits)
@@ -68,31 +70,50 @@ public sealed partial record NumberFormat(string Name, int Bits)
     /// <summary>Whether the values are whole numbers, symmetric around zero.</summary>
     public bool IsInteger { get; private init; }
 
-    /// <summary>Consecutive values along the axis of a sum that share a scale, a power of two in E8M0 (OCP Microscaling); 0: none. Its 8 bits a block are not counted in <see cref="Bits"/>.</summary>
+    /// <summary>
+    /// Consecutive values along the axis of a sum that share a scale, a power of two in E8M0 (OCP Microscaling); 0: none. Its 8 bits a block are not counted in
+    /// <see cref="Bits"/>.
+    /// </summary>
     public int Block { get; private init; }
 
     /// <summary>Largest finite value; what a tensor's largest size is scaled to.</summary>
     public float Max => Float?.Max ?? (IsInteger ? Math.Max(1, (1 << (Bits - 1)) - 1) : float.MaxValue);
 
-    /// <summary>Whether tensors need a scale of their own to use the format's range. Formats with float32's or half's exponents, and blocks with scales of their own, do without.</summary>
+    /// <summary>
+    /// Whether tensors need a scale of their own to use the format's range. Formats with float32's or half's exponents, and blocks with scales of their own, do
+    /// without.
+    /// </summary>
     public bool NeedsScale => Block == 0 && (IsInteger || Float is { ExponentBits: < 5 } or { ExponentBits: 5, MantissaBits: < 10 });
 
     /// <summary>The formats with a name of their own, widest first.</summary>
-    public static IReadOnlyList<NumberFormat> Named { get; } = [Fp32, Tf32, Bf16, Fp16, E5M2, E4M3, E3M4, Int8, MxFp8, MxInt8, E3M2, E2M3, MxFp6, E2M1, MxFp4, Int4, Int2, Binary];
+    public static IReadOnlyList<NumberFormat> Named { get; } =
+        [Fp32, Tf32, Bf16, Fp16, E5M2, E4M3, E3M4, Int8, MxFp8, MxInt8, E3M2, E2M3, MxFp6, E2M1, MxFp4, Int4, Int2, Binary];
 
     /// <summary>
-    /// Reads a format: a name of <see cref="Named"/>, fp8, fp6, fp4, int3 and the like, or any small float eXmY with fn, fnuz, ieee or fin and a bias, e.g. e4m3fnuz, e4m3b11, e3m3fin. Without
-    /// these letters eXmY of 8 and more bits is as in IEEE 754 (but e4m3 is OCP's), and shorter ones have only finite values, as those of MX. With "mx" before it a format of at most 8 bits shares
-    /// scales in blocks of 32: mxfp4, mxe5m2, mxint4.
+    /// Reads a format: a name of <see cref="Named"/>, fp8, fp6, fp4, int3 and the like, or any small float eXmY with fn, fnuz, ieee or fin and a bias, e.g.
+    /// e4m3fnuz, e4m3b11, e3m3fin. Without these letters eXmY of 8 and more bits is as in IEEE 754 (but e4m3 is OCP's), and shorter ones have only finite
+    /// values, as those of MX. With "mx" before it a format of at most 8 bits shares scales in blocks of 32: mxfp4, mxe5m2, mxint4.
     /// </summary>
     /// <exception cref="BayouException">No such format.</exception>
     public static NumberFormat Parse(string text)
     {
         var name = text.Trim().ToLowerInvariant();
-        name = name switch { "fp8" or "e4m3fn" => "e4m3", "fp6" => "e2m3", "fp4" => "e2m1", "float16" or "half" => "fp16", "bfloat16" => "bf16", "float32" or "float" => "fp32", "int1" => "binary", _ => name };
+        name = name switch
+        {
+            "fp8" or "e4m3fn" => "e4m3",
+            "fp6" => "e2m3",
+            "fp4" => "e2m1",
+            "float16" or "half" => "fp16",
+            "bfloat16" => "bf16",
+            "float32" or "float" => "fp32",
+            "int1" => "binary",
+            _ => name
+        };
         if (Named.FirstOrDefault(f => f.Name == name) is { } named) return named;
-        if (name.StartsWith("mx", StringComparison.Ordinal) && name.Length > 2 && Parse(name[2..]) is { Bits: > 1 and <= 8 } element) return Microscaled(name, element);
-        if (IntegerName().Match(name) is { Success: true } i && int.Parse(i.Groups[1].Value, CultureInfo.InvariantCulture) is var bits and >= 2 and <= 16) return Integer(name, bits);
+        if (name.StartsWith("mx", StringComparison.Ordinal) && name.Length > 2 && Parse(name[2..]) is { Bits: > 1 and <= 8 } element)
+            return Microscaled(name, element);
+        if (IntegerName().Match(name) is { Success: true } i && int.Parse(i.Groups[1].Value, CultureInfo.InvariantCulture) is var bits and >= 2 and <= 16)
+            return Integer(name, bits);
         if (FloatName().Match(name) is { Success: true } m)
         {
             int Number(int group) => int.Parse(m.Groups[group].Value, CultureInfo.InvariantCulture);
@@ -113,7 +134,8 @@ public sealed partial record NumberFormat(string Name, int Bits)
     }
 
     /// <summary>
-    /// y[i] = scale * (nearest value of the format to x[i] / scale), or with <see cref="Block"/> each block's own scale, 2^(exponent of its largest size - exponent of <see cref="Max"/>); what is too large becomes the largest value. Integers round halves to even; binary is the sign, with +1 for zero.
+    /// y[i] = scale * (nearest value of the format to x[i] / scale), or with <see cref="Block"/> each block's own scale, 2^(exponent of its largest size -
+    /// exponent of <see cref="Max"/>); what is too large becomes the largest value. Integers round halves to even; binary is the sign, with +1 for zero.
     /// </summary>
     /// <param name="x">Values.</param>
     /// <param name="y">Results, at least as long; may be x.</param>

@@ -3,8 +3,9 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Bits that flip in a multiply-accumulate unit while a layer's real operands stream through it (specs/ace.md, section 4), a product on average: both operand registers and a 32-bit accumulator are
-/// counted; what flips inside the multiplier is modelled, b^2 / 2 for random operands, in proportion to the activity of its inputs.
+/// Bits that flip in a multiply-accumulate unit while a layer's real operands stream through it (specs/ace.md, section 4), a product on average: both operand
+/// registers and a 32-bit accumulator are counted; what flips inside the multiplier is modelled, b^2 / 2 for random operands, in proportion to the activity of
+/// its inputs.
 /// </summary>
 /// <param name="Node">The layer.</param>
 /// <param name="Macs">Its products for one picture.</param>

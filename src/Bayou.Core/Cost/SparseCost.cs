@@ -2,7 +2,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Core;
 
-/// <summary>What a graph costs when products with zero weights are not counted, as papers on unstructured sparsity count it; dense kernels gain nothing from it.</summary>
+/// <summary>
+/// What a graph costs when products with zero weights are not counted, as papers on unstructured sparsity count it; dense kernels gain nothing from it.
+/// </summary>
 /// <param name="Weights">Elements of the weights of all convolutions and linear layers.</param>
 /// <param name="NonZeroWeights">Those that are not zero.</param>
 /// <param name="NonZeroMacs">Multiply-accumulates at batch 1 with weights that are not zero; products of two activations count in full.</param>

@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Convolution without bias, batch normalisation, optional activation, with "same" padding (half the kernel): keys conv.weight, bn.*. [N, C, H, W] -> [N, O, H', W'].
-/// Fused it is one convolution with bias: keys conv.weight, conv.bias.
+/// Convolution without bias, batch normalisation, optional activation, with "same" padding (half the kernel): keys conv.weight, bn.*. [N, C, H, W] -> [N, O,
+/// H', W']. Fused it is one convolution with bias: keys conv.weight, conv.bias.
 /// </summary>
 public sealed class ConvBn : Layer
 {
@@ -29,7 +29,8 @@ public sealed class ConvBn : Layer
     /// <exception cref="BayouException">An even kernel: its branches could not be aligned with others.</exception>
     public ConvBn(int inChannels, int outChannels, (int H, int W) kernel, int stride = 1, int groups = 1, Activation? activation = null, bool norm = true)
     {
-        if (kernel.H % 2 == 0 || kernel.W % 2 == 0 || kernel.H < 1 || kernel.W < 1) throw new BayouException($"ConvBn: kernel {kernel.H}x{kernel.W}; odd sides are needed for 'same' padding");
+        if (kernel.H % 2 == 0 || kernel.W % 2 == 0 || kernel.H < 1 || kernel.W < 1)
+            throw new BayouException($"ConvBn: kernel {kernel.H}x{kernel.W}; odd sides are needed for 'same' padding");
         make = bias => new Conv2d(inChannels, outChannels, kernel, stride, (kernel.H / 2, kernel.W / 2), groups: groups, bias: bias);
         makeNorm = norm ? () => new BatchNorm(outChannels) : null;
         this.activation = activation;
@@ -57,8 +58,8 @@ public sealed class ConvBn : Layer
     }
 
     /// <summary>
-    /// Weight [O, C/groups, kh, kw] and bias [O] of the one convolution that equals this in eval mode: w' = w s, b' = beta - mean s with s = gamma / sqrt(variance + eps), computed in float64.
-    /// They live in the caller's dispose scope.
+    /// Weight [O, C/groups, kh, kw] and bias [O] of the one convolution that equals this in eval mode: w' = w s, b' = beta - mean s with s = gamma /
+    /// sqrt(variance + eps), computed in float64. They live in the caller's dispose scope.
     /// </summary>
     public (Tensor Weight, Tensor Bias) Folded()
     {

@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// A tensor that a forward pass would compute anew each time from small weights, kept while these hold the same values (they are compared, so that loading and training need no notice). Where
-/// gradients are recorded, a graph is captured or the weights are no plain float tensors, it is computed each time.
+/// A tensor that a forward pass would compute anew each time from small weights, kept while these hold the same values (they are compared, so that loading and
+/// training need no notice). Where gradients are recorded, a graph is captured or the weights are no plain float tensors, it is computed each time.
 /// </summary>
 public sealed class DerivedTensor
 {

@@ -16,8 +16,8 @@ public enum NetworkForm
 }
 
 /// <summary>
-/// A network whose training form has parallel branches that one cheaper layer replaces exactly in eval mode (structural re-parameterisation). Loading weights puts such a network into the
-/// form of the file; one that was already merged merges again after it has loaded a training form.
+/// A network whose training form has parallel branches that one cheaper layer replaces exactly in eval mode (structural re-parameterisation). Loading weights
+/// puts such a network into the form of the file; one that was already merged merges again after it has loaded a training form.
 /// </summary>
 public interface IMergeable
 {
@@ -28,8 +28,9 @@ public interface IMergeable
     NetworkForm FormOf(IReadOnlyCollection<string> keys);
 
     /// <summary>
-    /// Changes the form. Towards <see cref="NetworkForm.Fused"/> the weights are computed from the present ones; back towards <see cref="NetworkForm.Training"/> the layers of that form
-    /// come with fresh weights, for a state dict to be loaded into them. Parameter objects change: make optimisers and captures afterwards.
+    /// Changes the form. Towards <see cref="NetworkForm.Fused"/> the weights are computed from the present ones; back towards
+    /// <see cref="NetworkForm.Training"/> the layers of that form come with fresh weights, for a state dict to be loaded into them. Parameter objects change:
+    /// make optimisers and captures afterwards.
     /// </summary>
     void TakeForm(NetworkForm form);
 }
@@ -38,7 +39,8 @@ public interface IMergeable
 public static class Merging
 {
     /// <summary>
-    /// Merges the parallel branches of a re-parameterised network in place (with its running statistics: the result equals the network in eval mode); any other network is left as it is.
+    /// Merges the parallel branches of a re-parameterised network in place (with its running statistics: the result equals the network in eval mode); any other
+    /// network is left as it is.
     /// </summary>
     /// <param name="network">The network.</param>
     /// <param name="fuse">Also make the other batch normalisations part of the convolutions before them.</param>

@@ -17,11 +17,13 @@ public sealed class Conv2d : Layer
         : this(inChannels, outChannels, (kernel, kernel), stride, (padding, padding), dilation, groups, bias) { }
 
     /// <summary>Rectangular kernel and padding (height, width).</summary>
-    public Conv2d(long inChannels, long outChannels, (long H, long W) kernel, long stride, (long H, long W) padding, long dilation = 1, long groups = 1, bool bias = true)
+    public Conv2d(long inChannels, long outChannels, (long H, long W) kernel, long stride, (long H, long W) padding, long dilation = 1, long groups = 1,
+        bool bias = true)
     {
         if (inChannels <= 0 || outChannels <= 0 || groups <= 0 || inChannels % groups != 0 || outChannels % groups != 0)
             throw new BayouException($"Conv2d: {groups} groups do not divide {inChannels} input and {outChannels} output channels");
-        (this.stride, this.padding, this.dilation, this.groups) = (new Ints(stride, stride), new Ints(padding.H, padding.W), new Ints(dilation, dilation), groups);
+        (this.stride, this.padding, this.dilation, this.groups) =
+            (new Ints(stride, stride), new Ints(padding.H, padding.W), new Ints(dilation, dilation), groups);
         weight = NewParameter(empty(outChannels, inChannels / groups, kernel.H, kernel.W));
         nn.init.kaiming_uniform_(weight, Math.Sqrt(5));
         if (bias)

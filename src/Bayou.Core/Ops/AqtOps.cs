@@ -16,9 +16,10 @@ public enum AqtCodes
 }
 
 /// <summary>
-/// AQT's quantiser (specs/ace.md, section 2.2). scale = Q / (bound + 2^-23), a constant for gradients; code = the scaled value clipped and rounded (halves go up); value = code / scale. Gradients pass
-/// straight through inside the clip and are 0 outside. Inputs: x; the bound (shape that broadcasts against x; where it is negative x passes unchanged), or null where <see cref="Bound"/> is set or
-/// the bound is the largest size of x along all axes but <see cref="Axis"/> (weights). In training a given bound follows the largest size of x, a negative one begins with it.
+/// AQT's quantiser (specs/ace.md, section 2.2). scale = Q / (bound + 2^-23), a constant for gradients; code = the scaled value clipped and rounded (halves go
+/// up); value = code / scale. Gradients pass straight through inside the clip and are 0 outside. Inputs: x; the bound (shape that broadcasts against x; where
+/// it is negative x passes unchanged), or null where <see cref="Bound"/> is set or the bound is the largest size of x along all axes but <see cref="Axis"/>
+/// (weights). In training a given bound follows the largest size of x, a negative one begins with it.
 /// </summary>
 /// <param name="Bits">p.</param>
 /// <param name="Codes">Which codes.</param>

@@ -3,8 +3,10 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Puts a tensor onto the values of a number format: y = scale * (nearest value of the format to x / scale), see <see cref="NumberFormat.Cast"/>. Inputs: x; scale, a scalar or [C] along
-/// <paramref name="Axis"/>. Gradients pass straight through where x is within the format's range. It has no ONNX form: no runtime computes in arbitrary formats.
+/// Puts a tensor onto the values of a number format: y = scale * (nearest value of the format to x / scale), see <see cref="NumberFormat.Cast"/>. Inputs: x;
+/// scale, a scalar or [C] along
+/// <paramref name="Axis"/>. Gradients pass straight through where x is within the format's range. It has no ONNX form: no runtime computes in arbitrary
+/// formats.
 /// </summary>
 /// <param name="Format">The format.</param>
 /// <param name="Axis">The axis that the scale runs over, or -1 for one scale; of formats with blocks the axis along which they lie.</param>

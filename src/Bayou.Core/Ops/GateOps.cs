@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// A hard decision: 1 where x is above the threshold, else 0. With <paramref name="StraightThrough"/> the gradient passes through (Bengio et al., arXiv 1308.3432): the value is
-/// the decision, the derivative that of x; without it there is none.
+/// A hard decision: 1 where x is above the threshold, else 0. With <paramref name="StraightThrough"/> the gradient passes through (Bengio et al., arXiv
+/// 1308.3432): the value is the decision, the derivative that of x; without it there is none.
 /// </summary>
 public sealed record HardGateOp(double Threshold, bool StraightThrough = true) : Op
 {
@@ -33,9 +33,10 @@ public sealed record MaskValuesOp : Op
 public static class RowChoice
 {
     /// <summary>
-    /// Samples whose decision is 1 go through <paramref name="then"/>, those at 0 through <paramref name="otherwise"/>. With <paramref name="skip"/> each sample runs only the way
-    /// it takes: the rows of either kind are gathered, run, and put back in their places. Without it (training, where batch statistics and gradients need both ways, and capture,
-    /// whose graph must not depend on the values) both ways run for all and are blended: m then(x) + (1 - m) otherwise(x), the same numbers for decisions of 0 and 1.
+    /// Samples whose decision is 1 go through <paramref name="then"/>, those at 0 through <paramref name="otherwise"/>. With <paramref name="skip"/> each
+    /// sample runs only the way it takes: the rows of either kind are gathered, run, and put back in their places. Without it (training, where batch statistics
+    /// and gradients need both ways, and capture, whose graph must not depend on the values) both ways run for all and are blended: m then(x) + (1 - m)
+    /// otherwise(x), the same numbers for decisions of 0 and 1.
     /// </summary>
     /// <param name="decision">[N, 1, ..., 1] with as many axes as the results.</param>
     /// <param name="x">[N, ...].</param>

@@ -16,7 +16,8 @@ public static class HeadOps
     }
 
     /// <summary>
-    /// Attention whose bias differs from group to group: q, k, v [N G, h, T, d], bias [G, h, T, T]; sample n G + g gets bias g. Shifted windows: G windows a picture. Result [N G, T, h d].
+    /// Attention whose bias differs from group to group: q, k, v [N G, h, T, d], bias [G, h, T, T]; sample n G + g gets bias g. Shifted windows: G windows a
+    /// picture. Result [N G, T, h d].
     /// </summary>
     /// <param name="q">Queries.</param>
     /// <param name="k">Keys.</param>
@@ -30,7 +31,8 @@ public static class HeadOps
         {
             // Picture by picture: neither bias nor parts have to be copied to lie as one batch.
             var pictures = q.shape[0] / groups;
-            Tensor Of(long n) => Join(Ops.Attention(q.narrow(0, n * groups, groups), k.narrow(0, n * groups, groups), v.narrow(0, n * groups, groups), scale, bias));
+            Tensor Of(long n) =>
+                Join(Ops.Attention(q.narrow(0, n * groups, groups), k.narrow(0, n * groups, groups), v.narrow(0, n * groups, groups), scale, bias));
             if (pictures == 1) return Join(Ops.Attention(q, k, v, scale, bias));
             return cat(Enumerable.Range(0, (int)pictures).Select(n => Of(n)).ToArray(), 0);
         }

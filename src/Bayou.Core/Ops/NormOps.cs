@@ -8,7 +8,8 @@ public sealed record LayerNormOp(Ints Shape, double Eps) : Op
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training) =>
-        FusedLayerNorm.Suits(x[0]!, Shape, x[1], x[2]) ? FusedLayerNorm.Apply(x[0]!, x[1]!, x[2]!, Eps) : nn.functional.layer_norm(x[0]!, Shape.Array, x[1], x[2], Eps);
+        FusedLayerNorm.Suits(x[0]!, Shape, x[1], x[2])
+            ? FusedLayerNorm.Apply(x[0]!, x[1]!, x[2]!, Eps) : nn.functional.layer_norm(x[0]!, Shape.Array, x[1], x[2], Eps);
 
     /// <inheritdoc/>
     public override OpWork Work(long[]?[] inputs, long[][] outputs) => new(0, 5 * Numel(outputs[0]));

@@ -5,8 +5,8 @@ namespace Bayou.Core;
 
 /// <summary>
 /// Plain numbers as arguments of tensor functions. TorchSharp turns a number into a <see cref="Scalar"/> object whose finalizer may free the native value while
-/// libtorch still reads it (nothing keeps the object alive during the call): with a busy garbage collector, as a data loader makes it, that crashes or computes nonsense.
-/// Scalars from here stay alive: the implicit conversion is banned in all rooms.
+/// libtorch still reads it (nothing keeps the object alive during the call): with a busy garbage collector, as a data loader makes it, that crashes or computes
+/// nonsense. Scalars from here stay alive: the implicit conversion is banned in all rooms.
 /// </summary>
 public static class Number
 {

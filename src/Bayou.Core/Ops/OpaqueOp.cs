@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// What has no ONNX form (sparse convolution, point operators, removal of tokens): a node that runs and declares its cost; exporting it is an error that names it.
-/// Compared by reference of its function: capture at two batch sizes sees the same module.
+/// What has no ONNX form (sparse convolution, point operators, removal of tokens): a node that runs and declares its cost; exporting it is an error that names
+/// it. Compared by reference of its function: capture at two batch sizes sees the same module.
 /// </summary>
 public sealed record OpaqueOp(string Label, Func<Tensor?[], bool, Tensor[]> Run, Func<long[]?[], long[][], OpWork> Declared) : Op
 {

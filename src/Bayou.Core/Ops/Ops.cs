@@ -36,7 +36,8 @@ public static class Ops
         Run(new Conv2dOp(stride, padding, dilation, groups), false, x, weight, bias);
 
     /// <summary>
-    /// shortcut + activation(convolution(norm(x))), whatever of it is given: its parts in a capture and where gradients are wanted, otherwise few passes over memory.
+    /// shortcut + activation(convolution(norm(x))), whatever of it is given: its parts in a capture and where gradients are wanted, otherwise few passes over
+    /// memory.
     /// </summary>
     public static Tensor Conv2dThen(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, Activation? activation, Tensor? shortcut = null, BatchNorm? norm = null)
     {
@@ -47,8 +48,8 @@ public static class Ops
     }
 
     /// <summary>
-    /// The sum of depthwise convolutions of one input, stride 1, every kernel odd and padded by half of it; the bias is added once. Its parts in a capture, otherwise one node that costs about what one
-    /// of them would.
+    /// The sum of depthwise convolutions of one input, stride 1, every kernel odd and padded by half of it; the bias is added once. Its parts in a capture,
+    /// otherwise one node that costs about what one of them would.
     /// </summary>
     /// <param name="x">[N, C, H, W].</param>
     /// <param name="weights">[C, 1, kh, kw] each.</param>
@@ -68,7 +69,9 @@ public static class Ops
     /// <summary>The same values in the memory layout in which pixelwise layers are fastest; x itself in a capture and where gradients are wanted.</summary>
     public static Tensor InFastestLayout(Tensor x) => !OwnKernels.Enabled || Capture.IsActive || is_grad_enabled() || x.dim() != 4 ? x : FusedConv.ToFastest(x);
 
-    /// <summary>Layer normalisation over the channels of every pixel, [N, C, H, W]: three nodes in a capture, in planar memory without gradients one pass.</summary>
+    /// <summary>
+    /// Layer normalisation over the channels of every pixel, [N, C, H, W]: three nodes in a capture, in planar memory without gradients one pass.
+    /// </summary>
     public static Tensor ChannelNorm(Tensor x, Ints shape, Tensor weight, Tensor bias, double eps) =>
         (Capture.IsActive ? null : FusedConv.Norm(x, weight, bias, eps)) ?? ToChannelsFirst(LayerNorm(ToChannelsLast(x), shape, weight, bias, eps));
 
@@ -80,7 +83,8 @@ public static class Ops
     public static Tensor Linear(Tensor x, Tensor weight, Tensor? bias) => Run(LinearSingleton, false, x, weight, bias);
 
     /// <summary>
-    /// scale * fc2(gelu(fc1(norm(x)))) over the last axis, norm and scale where they are given: its parts in a capture, otherwise one node and few passes over memory where that can be done.
+    /// scale * fc2(gelu(fc1(norm(x)))) over the last axis, norm and scale where they are given: its parts in a capture, otherwise one node and few passes over
+    /// memory where that can be done.
     /// </summary>
     public static Tensor GeluMlp(Tensor x, in MlpWeights w)
     {
@@ -222,7 +226,8 @@ public static class Ops
     public static Tensor AqtQuantize(Tensor x, Tensor? bound, AqtQuantizeOp op, bool training = false) => Run(op, training, x, bound);
 
     /// <summary>A node without ONNX form, see <see cref="OpaqueOp"/>.</summary>
-    public static Tensor[] Opaque(string name, Func<Tensor?[], bool, Tensor[]> run, Func<long[]?[], long[][], OpWork> cost, bool training, params Tensor?[] inputs) =>
+    public static Tensor[] Opaque(string name, Func<Tensor?[], bool, Tensor[]> run, Func<long[]?[], long[][], OpWork> cost, bool training,
+        params Tensor?[] inputs) =>
         RunMany(new OpaqueOp(name, run, cost), training, inputs);
 
     /// <summary>Rows of features by index, see <see cref="GatherRowsOp"/>.</summary>
@@ -246,7 +251,8 @@ public static class Ops
     // Ops without attributes, made once: a network calls them in every block.
     private static readonly LinearOp LinearSingleton = new();
     private static readonly MatMulOp MatMulSingleton = new();
-    private static readonly BinaryOp AddSingleton = new(Binary.Add), SubSingleton = new(Binary.Sub), MulSingleton = new(Binary.Mul), DivSingleton = new(Binary.Div);
+    private static readonly BinaryOp AddSingleton = new(Binary.Add), SubSingleton = new(Binary.Sub), MulSingleton = new(Binary.Mul),
+        DivSingleton = new(Binary.Div);
     private static readonly ActivationOp ReluSingleton = new(Activation.Relu), GeluSingleton = new(Activation.Gelu);
     private static readonly PermuteOp ToLastSingleton = new(new Ints(0, 2, 3, 1)), ToFirstSingleton = new(new Ints(0, 3, 1, 2));
     private static readonly ReshapeOp FlattenSingleton = new(new Ints(0, -1));

@@ -3,8 +3,9 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Attention of several pictures with different numbers of tokens: the rows of picture after picture, packed in one matrix, each attending only to its own. Input: qkv [M, 3C] (q, k, v
-/// side by side), M the sum of the lengths. Output [M, C]. What removing tokens needs; it depends on the data, so it has no ONNX form.
+/// Attention of several pictures with different numbers of tokens: the rows of picture after picture, packed in one matrix, each attending only to its own.
+/// Input: qkv [M, 3C] (q, k, v side by side), M the sum of the lengths. Output [M, C]. What removing tokens needs; it depends on the data, so it has no ONNX
+/// form.
 /// </summary>
 /// <param name="Lengths">Rows of each picture.</param>
 /// <param name="Heads">Heads; must divide C.</param>
@@ -23,7 +24,8 @@ public sealed record PackedAttentionOp(Ints Lengths, int Heads, double Scale) : 
         // Pictures of one length, as before anything has been removed, go in one call.
         if (Lengths.Count > 0 && Lengths.All(n => n == Lengths[0])) return Attend(qkv, Lengths.Count, Lengths[0]).reshape(rows, width);
         using var scope = NewDisposeScope();
-        if (qkv.requires_grad && is_grad_enabled()) return cat(Segments().Select(s => Attend(s.Rows, 1, s.Count).reshape(s.Count, width)).ToArray(), 0).MoveToOuterDisposeScope();
+        if (qkv.requires_grad && is_grad_enabled())
+            return cat(Segments().Select(s => Attend(s.Rows, 1, s.Count).reshape(s.Count, width)).ToArray(), 0).MoveToOuterDisposeScope();
         if (PaddingPays(width)) return Padded(Lengths.Max()).MoveToOuterDisposeScope();
         var y = empty([rows, Heads * each], qkv.dtype, qkv.device);
         foreach (var (start, count, part) in Segments()) y.narrow(0, start, count).view(1, count, Heads, each).copy_(Attend(part, 1, count));
@@ -64,7 +66,8 @@ public sealed record PackedAttentionOp(Ints Lengths, int Heads, double Scale) : 
                     else mask[at] = float.NegativeInfinity;
                 }
             }
-            var y = Attend(qkv.index_select(0, tensor(take, device: qkv.device)), Lengths.Count, longest, tensor(mask, [Lengths.Count, 1, 1, longest], device: qkv.device).to(qkv.dtype));
+            var y = Attend(qkv.index_select(0, tensor(take, device: qkv.device)), Lengths.Count, longest,
+                tensor(mask, [Lengths.Count, 1, 1, longest], device: qkv.device).to(qkv.dtype));
             return y.reshape(-1, width).index_select(0, tensor(back, device: qkv.device));
         }
     }

@@ -2,7 +2,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Core;
 
-/// <summary>Products of rows by pairs: a [n, heads, width], b [m, heads, width] -> [pairs, heads]; see <see cref="PairAttention.Dot"/>. It has no ONNX form.</summary>
+/// <summary>
+/// Products of rows by pairs: a [n, heads, width], b [m, heads, width] -> [pairs, heads]; see <see cref="PairAttention.Dot"/>. It has no ONNX form.
+/// </summary>
 public sealed record PairDotOp(int[] A, int[] B) : Op
 {
     /// <inheritdoc/>

@@ -37,7 +37,8 @@ public sealed record SegmentSumOp(long Segments, bool Mean) : Op
         var (features, index) = (x[0]!, x[1]!.to(ScalarType.Int64));
         var sums = zeros([Segments, features.shape[1]], features.dtype, features.device).index_add(0, index, features, Number.Of(1));
         if (!Mean) return sums;
-        var counts = zeros([Segments, 1], features.dtype, features.device).index_add(0, index, ones([index.shape[0], 1], features.dtype, features.device), Number.Of(1));
+        var counts = zeros([Segments, 1], features.dtype, features.device)
+            .index_add(0, index, ones([index.shape[0], 1], features.dtype, features.device), Number.Of(1));
         return sums.div(counts.clamp(Number.Of(1)));
     }
 

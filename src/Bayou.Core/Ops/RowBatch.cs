@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// A batch whose rows go different ways, layer after layer, in inference: rows that take a layer are gathered and run together, their results stay where they are made, and rows that do not are not
-/// touched. The batch is put together again only where all rows go on together. No gradients.
+/// A batch whose rows go different ways, layer after layer, in inference: rows that take a layer are gathered and run together, their results stay where they
+/// are made, and rows that do not are not touched. The batch is put together again only where all rows go on together. No gradients.
 /// </summary>
 public sealed class RowBatch : IDisposable
 {

@@ -4,12 +4,13 @@ using Microsoft.Data.Sqlite;
 namespace Bayou.Core;
 
 /// <summary>
-/// What a run has learned so far, in one SQLite file of its folder: trials, measurements, curves, facts (seed, machine, options). Every write is a transaction of its own, so
-/// a killed run loses nothing it had finished. Safe to use from several threads.
+/// What a run has learned so far, in one SQLite file of its folder: trials, measurements, curves, facts (seed, machine, options). Every write is a transaction
+/// of its own, so a killed run loses nothing it had finished. Safe to use from several threads.
 /// </summary>
 public sealed class RunStore : IDisposable
 {
-    private static readonly JsonSerializerOptions Json = new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
+    private static readonly JsonSerializerOptions Json =
+        new() { NumberHandling = System.Text.Json.Serialization.JsonNumberHandling.AllowNamedFloatingPointLiterals };
 
     private readonly SqliteConnection connection;
     private readonly Lock gate = new();
@@ -120,7 +121,8 @@ public sealed class RunStore : IDisposable
 
         /// <summary>Adds or replaces a value.</summary>
         public void Put<T>(string key, T value) =>
-            store.Execute($"INSERT OR REPLACE INTO {name} VALUES ($a, $b, $c)", ("$a", key), ("$b", JsonSerializer.Serialize(value, Json)), ("$c", DateTime.UtcNow.ToString("O")));
+            store.Execute($"INSERT OR REPLACE INTO {name} VALUES ($a, $b, $c)", ("$a", key), ("$b", JsonSerializer.Serialize(value, Json)),
+                ("$c", DateTime.UtcNow.ToString("O")));
 
         /// <summary>The value of a key, or default when there is none (or it no longer has the type's form).</summary>
         public T? Get<T>(string key)

@@ -9,7 +9,8 @@ namespace Bayou.Core;
 public interface ICheckpointLayouts
 {
     /// <summary>
-    /// The network's own keys for a key of a checkpoint: several where an older tensor holds them one after the other along its first axis in equal parts; null where the key is the network's own.
+    /// The network's own keys for a key of a checkpoint: several where an older tensor holds them one after the other along its first axis in equal parts; null
+    /// where the key is the network's own.
     /// </summary>
     IReadOnlyList<string>? KeysOf(string key) => null;
 
@@ -60,7 +61,8 @@ internal sealed class RearrangedSource : IWeightSource
         return new(info.DType, [info.Shape[0] / part.Count, .. info.Shape.Skip(1)]);
     }
 
-    public bool SameElements(string a, string b) => parts[a].Index == parts[b].Index && parts[a].Count == parts[b].Count && file.SameElements(parts[a].FileKey, parts[b].FileKey);
+    public bool SameElements(string a, string b) =>
+        parts[a].Index == parts[b].Index && parts[a].Count == parts[b].Count && file.SameElements(parts[a].FileKey, parts[b].FileKey);
 
     public void CopyTo(string key, Tensor target)
     {

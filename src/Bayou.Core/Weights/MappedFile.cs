@@ -48,7 +48,8 @@ internal sealed unsafe class MappedFile : IDisposable
     internal ReadOnlySpan<byte> Slice(long offset, int count)
     {
         ObjectDisposedException.ThrowIf(disposed, typeof(WeightFile));
-        if (offset < 0 || count < 0 || offset > Length - count) throw Damaged($"it ends at byte {Length}, but bytes {offset} to {offset + (Int128)count} are needed");
+        if (offset < 0 || count < 0 || offset > Length - count)
+            throw Damaged($"it ends at byte {Length}, but bytes {offset} to {offset + (Int128)count} are needed");
         return new ReadOnlySpan<byte>(start + offset, count);
     }
 

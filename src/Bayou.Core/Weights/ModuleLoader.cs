@@ -56,7 +56,8 @@ internal static class ModuleLoader
         var targets = ModuleState.Of(module).ToDictionary();
         var sources = MapKeys(file, mapKey);
         foreach (var key in sources.Keys)
-            if (!targets.ContainsKey(key) && ModuleState.Find(module, key) is { } alias && targets.Values.Any(t => ReferenceEquals(t, alias))) targets[key] = alias;
+            if (!targets.ContainsKey(key) && ModuleState.Find(module, key) is { } alias && targets.Values.Any(t => ReferenceEquals(t, alias)))
+                targets[key] = alias;
         var layouts = module as ICheckpointLayouts;
         using var resized = NewDisposeScope();
         var copies = new List<(string Key, Action Copy)>();

@@ -29,8 +29,10 @@ internal static class StateDict
             if (root is PickleDict { Count: 0, HasOtherKeys: false }) return [];     // the state of a module without weights
             throw new BayouException($"'{file.Path}' holds no weights that can be read; {Describe(root)}");
         }
-        var entries = found.Items.Where(item => item.Value is PickleTensor or PicklePlaceholder).Select(item => KeyValuePair.Create(item.Key, item.Value!)).ToList();
-        for (var depth = 0; depth < 4 && entries.All(e => e.Key.StartsWith(ParallelPrefix, StringComparison.Ordinal) && e.Key.Length > ParallelPrefix.Length); depth++)
+        var entries = found.Items.Where(item => item.Value is PickleTensor or PicklePlaceholder).Select(item => KeyValuePair.Create(item.Key, item.Value!))
+            .ToList();
+        for (var depth = 0; depth < 4
+            && entries.All(e => e.Key.StartsWith(ParallelPrefix, StringComparison.Ordinal) && e.Key.Length > ParallelPrefix.Length); depth++)
             entries = entries.ConvertAll(e => KeyValuePair.Create(e.Key[ParallelPrefix.Length..], e.Value));
         return entries;
     }
@@ -54,7 +56,8 @@ internal static class StateDict
     {
         PickleDict { Count: > 0 } dict => $"it is a dict with {string.Join(", ", dict.Items.Take(8).Select(i => $"'{Shown(i.Key)}' ({Kind(i.Value)})"))}",
         PickleDict => "it is a dict whose keys are not names",
-        PicklePlaceholder p => $"it is an object of class {p.ClassName}, which is refused: a pickled object runs its own code when loaded. Save its state_dict() instead",
+        PicklePlaceholder p =>
+            $"it is an object of class {p.ClassName}, which is refused: a pickled object runs its own code when loaded. Save its state_dict() instead",
         _ => $"it is {Kind(root)}, not a dict of tensors",
     };
 

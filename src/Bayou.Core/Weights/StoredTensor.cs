@@ -83,7 +83,8 @@ internal sealed class StoredTensor
 
     /// <summary>Whether two keys name the very same elements.</summary>
     internal bool SameElements(StoredTensor other) =>
-        Info is { } a && other.Info is { } b && a.DType == b.DType && start == other.start && shape.SequenceEqual(other.shape) && strides.SequenceEqual(other.strides);
+        Info is { } a && other.Info is { } b && a.DType == b.DType && start == other.start && shape.SequenceEqual(other.shape)
+            && strides.SequenceEqual(other.strides);
 
     private void Fill(Tensor result, ScalarType type)
     {

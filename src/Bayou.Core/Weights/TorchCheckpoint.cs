@@ -57,7 +57,8 @@ internal static class TorchCheckpoint
         foreach (var item in keys.Items ?? [])
         {
             if (item is not string key || !elementSizes.TryGetValue(key, out var size)) throw file.Damaged("it lists a storage that no tensor uses");
-            if (size == 0) throw new BayouException($"'{file.Path}' holds a storage of a type that cannot be skipped; save its state_dict with a newer PyTorch");
+            if (size == 0)
+                throw new BayouException($"'{file.Path}' holds a storage of a type that cannot be skipped; save its state_dict with a newer PyTorch");
             var count = BinaryPrimitives.ReadInt64LittleEndian(file.Slice(at, 8));
             at += 8;
             if (count < 0 || count > (file.Length - at) / size) throw file.Damaged($"its storage '{key}' claims {count} elements, more than the file has left");
@@ -100,7 +101,8 @@ internal static class TorchCheckpoint
 
         StoredTensor One(string key, object value)
         {
-            if (value is PicklePlaceholder p) return StoredTensor.Refused(file, $"an object of {p.ClassName}; only tensors are rebuilt, nothing is imported or called");
+            if (value is PicklePlaceholder p)
+                return StoredTensor.Refused(file, $"an object of {p.ClassName}; only tensors are rebuilt, nothing is imported or called");
             var tensor = (PickleTensor)value;
             if (tensor.Type is not { } type || tensor.Storage.Type is not { } stored)
                 return StoredTensor.Refused(file, $"a tensor of {tensor.TypeName}, whose elements cannot be read");

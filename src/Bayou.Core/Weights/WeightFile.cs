@@ -80,7 +80,8 @@ public sealed class WeightFile : IDisposable
     /// <param name="mapKey">The module's key for a key of the file; null leaves that key out.</param>
     /// <returns>What was loaded and what was not.</returns>
     /// <exception cref="BayouException">The file does not fit (strict), or a weight the module needs is refused.</exception>
-    public LoadReport LoadInto(nn.Module module, bool strict = true, Func<string, string?>? mapKey = null) => ModuleLoader.Load(new Source(this), module, strict, mapKey);
+    public LoadReport LoadInto(nn.Module module, bool strict = true, Func<string, string?>? mapKey = null) =>
+        ModuleLoader.Load(new Source(this), module, strict, mapKey);
 
     /// <summary>Writes tensors as safetensors. The file appears whole or not at all: an interrupted write leaves what was there before.</summary>
     /// <param name="path">The file to write or replace.</param>

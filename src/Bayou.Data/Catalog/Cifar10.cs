@@ -5,7 +5,8 @@ namespace Bayou.Data;
 /// <summary>CIFAR-10: from its public home, or as pictures from the folder of samples where that is.</summary>
 internal static class Cifar10
 {
-    private const string File1 = "cifar-10-binary.tar.gz", Address = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz", Md5 = "c32a1d4ab5d03f1284b67883e8d87530";
+    private const string File1 = "cifar-10-binary.tar.gz", Address = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        Md5 = "c32a1d4ab5d03f1284b67883e8d87530";
 
     public static DataEntry Entry { get; } = new()
     {

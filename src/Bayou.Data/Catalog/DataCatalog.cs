@@ -42,7 +42,9 @@ public sealed record DataEntry
     public required double ValFraction { get; init; }
 }
 
-/// <summary>The built-in data sets: what they are, where they lie, how to get them. Everything goes to the user's cache folder; nothing else is touched.</summary>
+/// <summary>
+/// The built-in data sets: what they are, where they lie, how to get them. Everything goes to the user's cache folder; nothing else is touched.
+/// </summary>
 public static class DataCatalog
 {
     /// <summary>All entries.</summary>
@@ -62,8 +64,8 @@ public static class DataCatalog
     }
 
     /// <summary>
-    /// The folder of sample data outside the repository: BAYOU_SAMPLES, else ../shared/samples seen from the current folder or from the repository this program was
-    /// built in; null when there is none.
+    /// The folder of sample data outside the repository: BAYOU_SAMPLES, else ../shared/samples seen from the current folder or from the repository this program
+    /// was built in; null when there is none.
     /// </summary>
     public static string? SamplesFolder
     {
@@ -94,7 +96,9 @@ public static class DataCatalog
     public static string Ensure(string name, Action<DownloadProgress>? progress = null, CancellationToken cancellation = default) =>
         Known(name).Name == FashionMnist.Entry.Name ? FashionMnist.Ensure(progress, cancellation) : Cifar10.Ensure(progress, cancellation);
 
-    /// <summary>Opens a data set, downloading it when it is missing. The official test part is Test; Val is taken from the training part, class by class.</summary>
+    /// <summary>
+    /// Opens a data set, downloading it when it is missing. The official test part is Test; Val is taken from the training part, class by class.
+    /// </summary>
     /// <exception cref="BayouException">Unknown name, or it cannot be had.</exception>
     public static DataSplits Open(string name, SplitOptions? options = null)
     {

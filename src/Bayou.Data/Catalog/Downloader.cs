@@ -15,7 +15,9 @@ public readonly record struct DownloadProgress(string File, long Received, long?
     public double? Fraction => Total is > 0 ? Math.Min(1.0, (double)Received / Total.Value) : null;
 }
 
-/// <summary>Downloads a file: into NAME.part, continued where an earlier attempt stopped, checked, then renamed. A file of the final name is always whole.</summary>
+/// <summary>
+/// Downloads a file: into NAME.part, continued where an earlier attempt stopped, checked, then renamed. A file of the final name is always whole.
+/// </summary>
 public static class Downloader
 {
     private const int Attempts = 3;
@@ -65,7 +67,8 @@ public static class Downloader
         File.Move(part, path, overwrite: true);
     }
 
-    private static bool IsRefusal(Exception e) => e is HttpRequestException { StatusCode: >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError };
+    private static bool IsRefusal(Exception e) =>
+        e is HttpRequestException { StatusCode: >= HttpStatusCode.BadRequest and < HttpStatusCode.InternalServerError };
 
     private static void FetchOnce(HttpClient client, Uri address, string part, string file, Action<DownloadProgress>? progress, CancellationToken cancellation)
     {
@@ -86,7 +89,8 @@ public static class Downloader
             }
             response.EnsureSuccessStatusCode();
             var range = response.Content.Headers.ContentRange;
-            if (response.StatusCode == HttpStatusCode.PartialContent && range?.From != have) throw new IOException("the server continued at another place than asked");
+            if (response.StatusCode == HttpStatusCode.PartialContent && range?.From != have)
+                throw new IOException("the server continued at another place than asked");
             if (response.StatusCode != HttpStatusCode.PartialContent) have = 0;          // no ranges here: from the start
             var total = range?.Length ?? response.Content.Headers.ContentLength + have;
             using var target = new FileStream(part, have > 0 ? FileMode.Append : FileMode.Create, FileAccess.Write, FileShare.Read);

@@ -63,7 +63,8 @@ internal static class FashionMnist
     public static (IImageDataset Train, IImageDataset Test) Open(string folder)
     {
         IdxDataset Part(string part, string name) =>
-            IdxDataset.Open(Find(folder, $"{part}-images-idx3-ubyte.gz")!, Find(folder, $"{part}-labels-idx1-ubyte.gz")!, Entry.Classes, $"fashion-mnist {name}");
+            IdxDataset.Open(Find(folder, $"{part}-images-idx3-ubyte.gz")!, Find(folder, $"{part}-labels-idx1-ubyte.gz")!, Entry.Classes,
+                $"fashion-mnist {name}");
         return (Part("train", "train"), Part("t10k", "test"));
     }
 

@@ -15,8 +15,8 @@ internal static class BlurCorruptions
     }
 
     /// <summary>
-    /// Blur of deviation c[0], then c[2] times every pixel takes the value of one up to c[1] away, then blur again. The published statement looks like an exchange of two
-    /// pixels, but the other one keeps its value; the published data have it so, and so has this.
+    /// Blur of deviation c[0], then c[2] times every pixel takes the value of one up to c[1] away, then blur again. The published statement looks like an
+    /// exchange of two pixels, but the other one keeps its value; the published data have it so, and so has this.
     /// </summary>
     public static void GlassBlur(ImageBuffer x, double[] c, CorruptionDraws draws, ImageBuffer result)
     {

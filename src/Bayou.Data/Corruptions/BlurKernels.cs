@@ -7,7 +7,8 @@ internal sealed class DiskKernel
 {
     private readonly int[] rows, columns;
 
-    private DiskKernel(int radius, int[] rows, int[] columns, double[] weights) => (Radius, this.rows, this.columns, Weights) = (radius, rows, columns, weights);
+    private DiskKernel(int radius, int[] rows, int[] columns, double[] weights) =>
+        (Radius, this.rows, this.columns, Weights) = (radius, rows, columns, weights);
 
     /// <summary>The kernel reaches this far from its middle.</summary>
     public int Radius { get; }
@@ -76,8 +77,8 @@ internal sealed class DiskKernel
 }
 
 /// <summary>
-/// Motion blur (ImageMagick's): 2 r + 1 samples along a line that begins at the pixel, with one-sided Gaussian weights; sample i lies ceil(i cos t - 1/2) pixels to the
-/// right and ceil(i sin t - 1/2) down.
+/// Motion blur (ImageMagick's): 2 r + 1 samples along a line that begins at the pixel, with one-sided Gaussian weights; sample i lies ceil(i cos t - 1/2)
+/// pixels to the right and ceil(i sin t - 1/2) down.
 /// </summary>
 internal sealed class MotionKernel
 {
@@ -107,7 +108,8 @@ internal sealed class MotionKernel
     /// <param name="height">Rows.</param>
     /// <param name="width">Pixels of a row.</param>
     /// <param name="channels">Values of a pixel.</param>
-    /// <param name="stopAtBorder">The any-size rule: the first sample that lies a whole picture away ends the line, and what the weights then lack is not made up for.</param>
+    /// <param name="stopAtBorder">The any-size rule: the first sample that lies a whole picture away ends the line, and what the weights then lack is not made
+    /// up for.</param>
     public void Apply(Span<double> values, int height, int width, int channels, bool stopAtBorder)
     {
         var count = 0;
@@ -144,7 +146,8 @@ internal readonly struct ClippedZoom
     /// <param name="height">Rows of the picture.</param>
     /// <param name="width">Pixels of a row.</param>
     /// <param name="factor">Zoom, at least 1.</param>
-    /// <param name="centred">The 224 rule: the middle of the zoomed part is used. The any-size rule takes its top left corner, so that the centre drifts.</param>
+    /// <param name="centred">The 224 rule: the middle of the zoomed part is used. The any-size rule takes its top left corner, so that the centre
+    /// drifts.</param>
     public ClippedZoom(int height, int width, double factor, bool centred)
     {
         Factor = factor;

@@ -1,6 +1,8 @@
 namespace Bayou.Data;
 
-/// <summary>Distance to the nearest marked pixel by two sweeps with a 5x5 mask (Borgefors 1986; steps 1, 1.4 and 2.1969 in 16 fraction bits, as OpenCV).</summary>
+/// <summary>
+/// Distance to the nearest marked pixel by two sweeps with a 5x5 mask (Borgefors 1986; steps 1, 1.4 and 2.1969 in 16 fraction bits, as OpenCV).
+/// </summary>
 internal static class ChamferDistance
 {
     private const int Straight = 1 << 16, Diagonal = 91750, Knight = 143976, Far = int.MaxValue >> 2;

@@ -11,7 +11,9 @@ public sealed class CorruptedDataset : IImageDataset
     /// <param name="read">Picture of an index, corrupted; called by several threads at once.</param>
     public CorruptedDataset(IImageDataset source, Func<int, ImageBuffer> read) => (this.source, this.read) = (source, read);
 
-    /// <summary>Every picture at its own size, with the constants that fit it (<see cref="Corruptor.SetFor"/>), drawn by seed and index: the same pixels every time.</summary>
+    /// <summary>
+    /// Every picture at its own size, with the constants that fit it (<see cref="Corruptor.SetFor"/>), drawn by seed and index: the same pixels every time.
+    /// </summary>
     /// <param name="source">The clean pictures.</param>
     /// <param name="corruption">Which corruption.</param>
     /// <param name="severity">1 to 5.</param>

@@ -124,8 +124,8 @@ public static class Corruptions
     };
 
     /// <summary>
-    /// Corruptions by name: published names ("fog"), groups ("noise", of the 15), "test" (the 15), "validation" (the 4), "all" (the 19); each once, in the order of
-    /// <see cref="All"/>.
+    /// Corruptions by name: published names ("fog"), groups ("noise", of the 15), "test" (the 15), "validation" (the 4), "all" (the 19); each once, in the
+    /// order of <see cref="All"/>.
     /// </summary>
     /// <exception cref="BayouException">An unknown name.</exception>
     public static IReadOnlyList<Corruption> Parse(IEnumerable<string> names)

@@ -45,8 +45,8 @@ public abstract class CorruptionDraws
 }
 
 /// <summary>
-/// Draws by numpy's generators, in the order of the published functions: a seed gives what their scripts give after <c>numpy.random.seed(seed)</c> (impulse noise: with the
-/// seed handed to scikit-image, which otherwise takes one of the system's).
+/// Draws by numpy's generators, in the order of the published functions: a seed gives what their scripts give after <c>numpy.random.seed(seed)</c> (impulse
+/// noise: with the seed handed to scikit-image, which otherwise takes one of the system's).
 /// </summary>
 public sealed class SeededDraws(uint seed) : CorruptionDraws
 {
@@ -112,7 +112,8 @@ public sealed class SeededDraws(uint seed) : CorruptionDraws
 }
 
 /// <summary>
-/// Recorded draws. Each is null until it is set; a corruption that needs one which is not recorded takes it from <paramref name="otherwise"/>, or fails when there is none.
+/// Recorded draws. Each is null until it is set; a corruption that needs one which is not recorded takes it from <paramref name="otherwise"/>, or fails when
+/// there is none.
 /// </summary>
 /// <param name="otherwise">Source of what is not recorded.</param>
 public sealed class RecordedDraws(CorruptionDraws? otherwise = null) : CorruptionDraws
@@ -205,7 +206,8 @@ public sealed class RecordedDraws(CorruptionDraws? otherwise = null) : Corruptio
         Exactly<sbyte>(GlassOffsets, pairs, nameof(GlassOffsets));
         foreach (var offset in pairs)
         {
-            if (offset < -maxDelta || offset >= maxDelta) throw new BayouException($"Recorded {nameof(GlassOffsets)}: {offset} lies outside -{maxDelta}..{maxDelta - 1}.");
+            if (offset < -maxDelta || offset >= maxDelta)
+                throw new BayouException($"Recorded {nameof(GlassOffsets)}: {offset} lies outside -{maxDelta}..{maxDelta - 1}.");
         }
     }
 
@@ -220,7 +222,8 @@ public sealed class RecordedDraws(CorruptionDraws? otherwise = null) : Corruptio
             Otherwise(nameof(FogUnits)).FogNoise(halfRange, noise);
             return;
         }
-        if (fogTaken + noise.Length > FogUnits.Length) throw new BayouException($"Recorded {nameof(FogUnits)}: {FogUnits.Length} values are too few for this size.");
+        if (fogTaken + noise.Length > FogUnits.Length)
+            throw new BayouException($"Recorded {nameof(FogUnits)}: {FogUnits.Length} values are too few for this size.");
         for (var i = 0; i < noise.Length; i++) noise[i] = FogUnits[fogTaken + i] * halfRange;
         fogTaken += noise.Length;
     }

@@ -9,16 +9,16 @@ public enum ChannelOrder
     Rgb,
 
     /// <summary>
-    /// Blue first: the corruption takes blue for red. Generators that read pictures with OpenCV and call the published functions (FAN's Cityscapes-C and COCO-C) do so; colours
-    /// of frost and spatter, snow's grey and JPEG's chroma then differ.
+    /// Blue first: the corruption takes blue for red. Generators that read pictures with OpenCV and call the published functions (FAN's Cityscapes-C and
+    /// COCO-C) do so; colours of frost and spatter, snow's grey and JPEG's chroma then differ.
     /// </summary>
     Bgr,
 }
 
 /// <summary>
-/// Corrupts pictures as ImageNet-C, its any-size port and CIFAR-10-C do (Hendrycks and Dietterich 2019; Michaelis et al. 2019): 19 corruptions, severity 1 to 5. Instances
-/// can be used by several threads at once. Grey pictures stay grey: noise, blur, fog, contrast, elastic, pixelate and snow work on one channel, the others on three
-/// equal ones and back by luma.
+/// Corrupts pictures as ImageNet-C, its any-size port and CIFAR-10-C do (Hendrycks and Dietterich 2019; Michaelis et al. 2019): 19 corruptions, severity 1 to
+/// 5. Instances can be used by several threads at once. Grey pictures stay grey: noise, blur, fog, contrast, elastic, pixelate and snow work on one channel,
+/// the others on three equal ones and back by luma.
 /// </summary>
 public sealed class Corruptor
 {
@@ -47,7 +47,8 @@ public sealed class Corruptor
     /// <param name="severity">1 (mildest) to 5.</param>
     /// <param name="seed">Seed of its random numbers.</param>
     /// <exception cref="BayouException">A severity out of range, or a size the set has no rules for.</exception>
-    public ImageBuffer Apply(ImageBuffer picture, Corruption corruption, int severity, uint seed) => Apply(picture, corruption, severity, new SeededDraws(seed));
+    public ImageBuffer Apply(ImageBuffer picture, Corruption corruption, int severity, uint seed) =>
+        Apply(picture, corruption, severity, new SeededDraws(seed));
 
     /// <summary>A corrupted copy with the given random numbers.</summary>
     /// <exception cref="BayouException">A severity out of range, a size the set has no rules for, or recorded draws that do not fit.</exception>
@@ -92,14 +93,16 @@ public sealed class Corruptor
     private void Check(ImageBuffer picture, Corruption corruption, int severity)
     {
         if (!Enum.IsDefined(corruption)) throw new BayouException($"Corruption {(int)corruption} does not exist; there are {Corruptions.All.Count}.");
-        if (severity is < Corruptions.MinSeverity or > Corruptions.MaxSeverity) throw new BayouException($"{corruption.Name()}: a severity of {severity}; 1 to 5 is possible.");
+        if (severity is < Corruptions.MinSeverity or > Corruptions.MaxSeverity)
+            throw new BayouException($"{corruption.Name()}: a severity of {severity}; 1 to 5 is possible.");
         var (fits, sizes) = Set switch
         {
             CorruptionSet.ImageNet224 => (picture.Width == 224 && picture.Height == 224, "224x224 pixels"),
             CorruptionSet.Small32 => (Math.Min(picture.Width, picture.Height) >= 8 && Math.Max(picture.Width, picture.Height) <= 64, "8 to 64 pixels a side"),
             _ => (true, ""),
         };
-        if (!fits) throw new BayouException($"A picture of {picture.Width}x{picture.Height}: the constants {Set} are for {sizes}; use {nameof(CorruptionSet.AnySize)}.");
+        if (!fits)
+            throw new BayouException($"A picture of {picture.Width}x{picture.Height}: the constants {Set} are for {sizes}; use {nameof(CorruptionSet.AnySize)}.");
     }
 
     private static ImageBuffer Reversed(ImageBuffer image)

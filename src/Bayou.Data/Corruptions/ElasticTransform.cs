@@ -7,7 +7,9 @@ namespace Bayou.Data;
 /// <summary>The elastic transform: a small affine map (224 and 32 constants only), then a smooth random displacement of every pixel.</summary>
 internal static class ElasticTransform
 {
-    /// <summary>Constants of the 224 and 32 sets: strength alpha, deviation of the smoothing, range of the anchors' shifts, all in pixels. Any size: alpha alone.</summary>
+    /// <summary>
+    /// Constants of the 224 and 32 sets: strength alpha, deviation of the smoothing, range of the anchors' shifts, all in pixels. Any size: alpha alone.
+    /// </summary>
     public static void Apply(ImageBuffer x, double[] c, CorruptionSet set, CorruptionDraws draws, ImageBuffer result)
     {
         int height = x.Height, width = x.Width, channels = x.Channels;
@@ -100,7 +102,8 @@ internal static class ElasticTransform
                 int a = (upper + near) * channels, b = (upper + far) * channels, c = (lower + near) * channels, d = (lower + far) * channels;
                 var at = (y * width + x) * channels;
                 for (var k = 0; k < channels; k++)
-                    to[at + k] = image[a + k] * ((1 - ty) * (1 - tx)) + image[b + k] * ((1 - ty) * tx) + image[c + k] * (ty * (1 - tx)) + image[d + k] * (ty * tx);
+                    to[at + k] = image[a + k] * ((1 - ty) * (1 - tx)) + image[b + k] * ((1 - ty) * tx) + image[c + k] * (ty * (1 - tx))
+                        + image[d + k] * (ty * tx);
             }
         }
     }

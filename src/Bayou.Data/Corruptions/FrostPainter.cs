@@ -50,7 +50,8 @@ internal static class FrostPainter
                     for (var i = 0; i < taps; i++)
                     {
                         var along = 0.0;
-                        for (var j = 0; j < taps; j++) along += columnWeights[x * taps + j] * image.Pixels[(rows[y * taps + i] * image.Width + columns[x * taps + j]) * channels + k];
+                        for (var j = 0; j < taps; j++)
+                            along += columnWeights[x * taps + j] * image.Pixels[(rows[y * taps + i] * image.Width + columns[x * taps + j]) * channels + k];
                         sum += rowWeights[y * taps + i] * along;
                     }
                     result.Pixels[(y * width + x) * channels + k] = (byte)Math.Clamp(Math.Round(sum), 0, 255);

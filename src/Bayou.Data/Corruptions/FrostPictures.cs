@@ -4,8 +4,9 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>
-/// The pictures of ice that frost cuts its pieces from: procedural ones (this library carries none of the published photographs; results of frost are therefore comparable
-/// between models measured here, not digit by digit with published ones), or the published files from a folder. Only the first five of the six are ever used, as published.
+/// The pictures of ice that frost cuts its pieces from: procedural ones (this library carries none of the published photographs; results of frost are therefore
+/// comparable between models measured here, not digit by digit with published ones), or the published files from a folder. Only the first five of the six are
+/// ever used, as published.
 /// </summary>
 public sealed class FrostPictures
 {
@@ -36,7 +37,8 @@ public sealed class FrostPictures
         var files = Enumerable.Range(1, Count).Select(i => Path.Combine(folder, $"frost{i}.{(i <= 3 ? "png" : "jpg")}")).ToArray();
         foreach (var file in files)
         {
-            if (!File.Exists(file)) throw new BayouException($"'{folder}' has no {Path.GetFileName(file)}: frost needs frost1.png to frost3.png, frost4.jpg and frost5.jpg.");
+            if (!File.Exists(file))
+                throw new BayouException($"'{folder}' has no {Path.GetFileName(file)}: frost needs frost1.png to frost3.png, frost4.jpg and frost5.jpg.");
         }
         return new(false, i => ImageDecoder.Decode(files[i]).WithChannels(3));
     }
@@ -44,7 +46,9 @@ public sealed class FrostPictures
     /// <summary>Picture 0 to 4.</summary>
     public ImageBuffer this[int index] => pictures[index].Value;
 
-    /// <summary>A random piece of a random picture, of a size and by the rules of a set: as it is (224), at a fifth (32), enlarged to fit and by a tenth (any size).</summary>
+    /// <summary>
+    /// A random piece of a random picture, of a size and by the rules of a set: as it is (224), at a fifth (32), enlarged to fit and by a tenth (any size).
+    /// </summary>
     internal ImageBuffer Cut(int width, int height, CorruptionSet set, CorruptionDraws draws)
     {
         var index = draws.Integer(0, Count);

@@ -1,8 +1,8 @@
 namespace Bayou.Data;
 
 /// <summary>
-/// The newer generator of numpy (<c>numpy.random.default_rng</c>): PCG64 (O'Neill 2014, XSL-RR output of 128 bits of state) seeded through SeedSequence. Only impulse noise
-/// needs it: scikit-image draws its salt and pepper from it.
+/// The newer generator of numpy (<c>numpy.random.default_rng</c>): PCG64 (O'Neill 2014, XSL-RR output of 128 bits of state) seeded through SeedSequence. Only
+/// impulse noise needs it: scikit-image draws its salt and pepper from it.
 /// </summary>
 public sealed class NumpyGenerator
 {

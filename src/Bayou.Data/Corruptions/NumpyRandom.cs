@@ -4,9 +4,9 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>
-/// The legacy generator of numpy (<c>numpy.random.seed</c>, <c>RandomState</c>): MT19937 (Matsumoto and Nishimura 1998), 53-bit uniforms, normals by Marsaglia's polar
-/// method with one value kept, bounded integers by masking and rejection, Poisson counts by multiplication (rates below 10) or transformed rejection (Hörmann 1993).
-/// Equal seeds give numpy's sequences value for value, so that a corruption drawn here is the one the published scripts draw.
+/// The legacy generator of numpy (<c>numpy.random.seed</c>, <c>RandomState</c>): MT19937 (Matsumoto and Nishimura 1998), 53-bit uniforms, normals by
+/// Marsaglia's polar method with one value kept, bounded integers by masking and rejection, Poisson counts by multiplication (rates below 10) or transformed
+/// rejection (Hörmann 1993). Equal seeds give numpy's sequences value for value, so that a corruption drawn here is the one the published scripts draw.
 /// </summary>
 public sealed class NumpyRandom
 {

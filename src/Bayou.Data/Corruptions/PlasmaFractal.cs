@@ -3,8 +3,8 @@ using System.Numerics;
 namespace Bayou.Data;
 
 /// <summary>
-/// The plasma fractal of fog: diamond-square on a map that wraps round, side a power of two. The published code scales its noise by the wibble twice, once in the range and
-/// once outside; so does this.
+/// The plasma fractal of fog: diamond-square on a map that wraps round, side a power of two. The published code scales its noise by the wibble twice, once in
+/// the range and once outside; so does this.
 /// </summary>
 internal static class PlasmaFractal
 {

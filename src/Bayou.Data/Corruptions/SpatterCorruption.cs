@@ -77,7 +77,8 @@ internal static class SpatterCorruption
             int above = FilterBorder.Reflect101.Index(y - 1, height) * width, row = y * width, below = FilterBorder.Reflect101.Index(y + 1, height) * width;
             for (var x = 0; x < width; x++)
             {
-                int left = x > 0 ? x - 1 : FilterBorder.Reflect101.Index(-1, width), right = x + 1 < width ? x + 1 : FilterBorder.Reflect101.Index(width, width);
+                int left = x > 0 ? x - 1 : FilterBorder.Reflect101.Index(-1, width),
+                    right = x + 1 < width ? x + 1 : FilterBorder.Reflect101.Index(width, width);
                 (at[0], at[1], at[2]) = (above + left, above + x, above + right);
                 (at[3], at[4], at[5]) = (row + left, row + x, row + right);
                 (at[6], at[7], at[8]) = (below + left, below + x, below + right);

@@ -8,8 +8,8 @@ namespace Bayou.Data;
 internal static class WeatherCorruptions
 {
     /// <summary>
-    /// White flakes above a threshold, enlarged and smeared, over a paler picture. Constants: mean and deviation of the field, zoom, threshold, radius and deviation of the
-    /// smear, part of the picture that keeps its colours.
+    /// White flakes above a threshold, enlarged and smeared, over a paler picture. Constants: mean and deviation of the field, zoom, threshold, radius and
+    /// deviation of the smear, part of the picture that keeps its colours.
     /// </summary>
     public static void Snow(ImageBuffer x, double[] c, CorruptionSet set, CorruptionDraws draws, ImageBuffer result)
     {

@@ -66,7 +66,8 @@ public sealed class CifarDataset : IImageDataset
                 throw new BayouException($"{path}: {wanted[i]} has {batches[i].Length:N0} bytes, not a multiple of {Record}: truncated?");
             for (var at = 0; at < batches[i].Length; at += Record)
             {
-                if (batches[i][at] >= ClassNames.Count) throw new BayouException($"{path}: {wanted[i]} has label {batches[i][at]} in record {at / Record}: damaged.");
+                if (batches[i][at] >= ClassNames.Count)
+                    throw new BayouException($"{path}: {wanted[i]} has label {batches[i][at]} in record {at / Record}: damaged.");
             }
         }
         return new CifarDataset(train ? "cifar10 train" : "cifar10 test", batches, wanted.Select(w => Path.GetFileNameWithoutExtension(w)).ToArray());

@@ -39,7 +39,9 @@ public static class ClassBalance
     public static BalanceMode Resolve(BalanceMode mode, IReadOnlyList<int> counts) =>
         mode != BalanceMode.Auto ? mode : Ratio(counts) > AutoRatio ? BalanceMode.Sampling : BalanceMode.None;
 
-    /// <summary>How often a picture of each class is shown an epoch: max(1, sqrt(t / f)), f the class's share of the pictures, t the equal share 1 / K.</summary>
+    /// <summary>
+    /// How often a picture of each class is shown an epoch: max(1, sqrt(t / f)), f the class's share of the pictures, t the equal share 1 / K.
+    /// </summary>
     public static double[] RepeatFactors(IReadOnlyList<int> counts)
     {
         double all = counts.Sum();
@@ -47,7 +49,8 @@ public static class ClassBalance
     }
 
     /// <summary>
-    /// The data with pictures repeated by their class's factor; the fractional part falls to pictures chosen by a hash of (seed, id), the same every time. Pictures keep their order.
+    /// The data with pictures repeated by their class's factor; the fractional part falls to pictures chosen by a hash of (seed, id), the same every time.
+    /// Pictures keep their order.
     /// </summary>
     public static Subset Repeat(IImageDataset data, int seed)
     {
@@ -81,7 +84,8 @@ public sealed class Concatenation : IImageDataset
     /// <exception cref="BayouException">Their classes differ.</exception>
     public Concatenation(IImageDataset first, IImageDataset second)
     {
-        if (!first.Classes.SequenceEqual(second.Classes)) throw new BayouException($"{first.Name} and {second.Name} have different classes and cannot be joined");
+        if (!first.Classes.SequenceEqual(second.Classes))
+            throw new BayouException($"{first.Name} and {second.Name} have different classes and cannot be joined");
         (this.first, this.second) = (first, second);
     }
 
@@ -122,12 +126,14 @@ public sealed class Concatenation : IImageDataset
 public static class CrossValidation
 {
     /// <summary>
-    /// Splits a set into folds, class by class by the rank of a hash of (seed, id): every picture is in the held-out part of exactly one fold, and the folds' class counts differ by one at most.
+    /// Splits a set into folds, class by class by the rank of a hash of (seed, id): every picture is in the held-out part of exactly one fold, and the folds'
+    /// class counts differ by one at most.
     /// </summary>
     /// <exception cref="BayouException">Fewer than two folds, or more folds than pictures.</exception>
     public static IReadOnlyList<(Subset Train, Subset HeldOut)> Folds(IImageDataset data, int folds, int seed)
     {
-        if (folds < 2 || folds > data.Count) throw new BayouException($"cross-validation: {folds} folds of {data.Count} pictures; at least 2 and at most as many as there are pictures are possible");
+        if (folds < 2 || folds > data.Count)
+            throw new BayouException($"cross-validation: {folds} folds of {data.Count} pictures; at least 2 and at most as many as there are pictures are possible");
         var fold = new int[data.Count];
         foreach (var group in Enumerable.Range(0, data.Count).GroupBy(data.Label))
         {
@@ -136,6 +142,7 @@ public static class CrossValidation
             for (var r = 0; r < ranked.Length; r++) fold[ranked[r]] = (r + group.Key) % folds;
         }
         var all = Enumerable.Range(0, data.Count).ToArray();
-        return Enumerable.Range(0, folds).Select(f => (new Subset(data, all.Where(i => fold[i] != f)), new Subset(data, all.Where(i => fold[i] == f)))).ToList();
+        return Enumerable.Range(0, folds).Select(f => (new Subset(data, all.Where(i => fold[i] != f)), new Subset(data, all.Where(i => fold[i] == f))))
+            .ToList();
     }
 }

@@ -5,7 +5,9 @@ namespace Bayou.Data;
 /// <summary>How a data set that comes unsplit is split.</summary>
 public sealed record SplitOptions
 {
-    /// <summary>Part of the pictures used to choose between models, 0..1, where the data bring none; null: 0.1, or what is usual for a built-in data set.</summary>
+    /// <summary>
+    /// Part of the pictures used to choose between models, 0..1, where the data bring none; null: 0.1, or what is usual for a built-in data set.
+    /// </summary>
     public double? ValFraction { get; init; }
 
     /// <summary>Part of the pictures kept for the single measurement at the end, 0..1, where the data bring none; null: 0.1.</summary>
@@ -43,7 +45,8 @@ public sealed record DataSplits(
     public static DataSplits Open(string nameOrPath, SplitOptions? options = null)
     {
         options ??= new SplitOptions();
-        if (DataCatalog.Find(nameOrPath) is { } entry && !Directory.Exists(nameOrPath) && !File.Exists(nameOrPath)) return DataCatalog.Open(entry.Name, options);
+        if (DataCatalog.Find(nameOrPath) is { } entry && !Directory.Exists(nameOrPath) && !File.Exists(nameOrPath))
+            return DataCatalog.Open(entry.Name, options);
         if (!Directory.Exists(nameOrPath) && !File.Exists(nameOrPath))
             throw new BayouException($"{nameOrPath}: no such folder, .zip file or built-in data set ({string.Join(", ", DataCatalog.Entries.Select(e => e.Name))}).");
         var folder = ImageFolder.Open(nameOrPath);
@@ -64,10 +67,12 @@ public sealed record DataSplits(
     {
         if (folder.Classes.Count < 2)
             throw new BayouException($"{folder.Name}: only one class ('{folder.Classes[0]}'). A classifier needs at least two class folders.");
-        if (!folder.Parts.Contains(SplitPart.Train)) return Build(folder.Name, folder.Part(SplitPart.Whole), null, null, options, folder.Skipped, folder.Warnings);
+        if (!folder.Parts.Contains(SplitPart.Train))
+            return Build(folder.Name, folder.Part(SplitPart.Whole), null, null, options, folder.Skipped, folder.Warnings);
         var val = folder.Part(SplitPart.Val);
         var test = folder.Part(SplitPart.Test);
-        return Build(folder.Name, folder.Part(SplitPart.Train), val.Count > 0 ? val : null, test.Count > 0 ? test : null, options, folder.Skipped, folder.Warnings);
+        return Build(folder.Name, folder.Part(SplitPart.Train), val.Count > 0 ? val : null, test.Count > 0 ? test : null, options, folder.Skipped,
+            folder.Warnings);
     }
 
     /// <summary>Completes what is given: a missing val or test part is taken from the training part.</summary>

@@ -24,9 +24,9 @@ public enum SplitPart
 public sealed record SkippedFile(string Path, string Reason);
 
 /// <summary>
-/// A folder with one sub-folder per class, or a .zip of one read in place; optionally split into train, val (valid, validation) and test folders that hold the class
-/// folders. Class folders may have sub-folders. Classes and pictures are sorted ordinally, as torchvision's ImageFolder does. Hidden files, macOS and Windows
-/// litter are ignored; what is no picture is listed in <see cref="Skipped"/>; a class folder without pictures is dropped with a warning.
+/// A folder with one sub-folder per class, or a .zip of one read in place; optionally split into train, val (valid, validation) and test folders that hold the
+/// class folders. Class folders may have sub-folders. Classes and pictures are sorted ordinally, as torchvision's ImageFolder does. Hidden files, macOS and
+/// Windows litter are ignored; what is no picture is listed in <see cref="Skipped"/>; a class folder without pictures is dropped with a warning.
 /// </summary>
 public sealed class ImageFolder : IImageDataset, IDisposable
 {
@@ -143,7 +143,8 @@ public sealed class ImageFolder : IImageDataset, IDisposable
 
     /// <summary>The pictures of one part; empty when there are none.</summary>
     public Subset Part(SplitPart part) =>
-        new(this, Enumerable.Range(0, Count).Where(i => entries[i].Part == part), part is SplitPart.Whole ? Name : $"{Name} {part.ToString().ToLowerInvariant()}");
+        new(this, Enumerable.Range(0, Count).Where(i => entries[i].Part == part),
+            part is SplitPart.Whole ? Name : $"{Name} {part.ToString().ToLowerInvariant()}");
 
     /// <inheritdoc/>
     public ImageBuffer Read(int index) => ImageDecoder.Decode(ReadBytes(index), entries[index].File.Path);

@@ -33,7 +33,9 @@ public sealed class ImageBuffer
     /// <summary>The pixels, [H, W, C].</summary>
     public byte[] Pixels { get; }
 
-    /// <summary>This picture with 1 or 3 channels: grey by ITU-R 601 luma as PIL's "L", colour by repeating the grey. The same object when nothing changes.</summary>
+    /// <summary>
+    /// This picture with 1 or 3 channels: grey by ITU-R 601 luma as PIL's "L", colour by repeating the grey. The same object when nothing changes.
+    /// </summary>
     public ImageBuffer WithChannels(int channels)
     {
         if (channels == Channels) return this;

@@ -4,10 +4,10 @@ using SkiaSharp;
 namespace Bayou.Data;
 
 /// <summary>
-/// Picture files to pixels: JPEG (grey, RGB, CMYK, YCCK), PNG (also 16-bit, palette, interlaced), GIF (first frame), WebP, BMP. What comes out is what training code
-/// around PIL's <c>convert("RGB")</c> expects:
-/// EXIF rotation is applied; alpha is DROPPED, not composited: the colours stored under transparent pixels appear; 16 bits keep their high byte; colour profiles are
-/// not applied. A grey file gives one channel, everything else three.
+/// Picture files to pixels: JPEG (grey, RGB, CMYK, YCCK), PNG (also 16-bit, palette, interlaced), GIF (first frame), WebP, BMP. What comes out is what training
+/// code around PIL's <c>convert("RGB")</c> expects:
+/// EXIF rotation is applied; alpha is DROPPED, not composited: the colours stored under transparent pixels appear; 16 bits keep their high byte; colour
+/// profiles are not applied. A grey file gives one channel, everything else three.
 /// </summary>
 public static class ImageDecoder
 {

@@ -53,7 +53,8 @@ public static class ImageEncoder
             using var data = format switch
             {
                 SKEncodedImageFormat.Png => map.Encode(SKPngEncoderOptions.Default),
-                SKEncodedImageFormat.Jpeg => map.Encode(new SKJpegEncoderOptions(quality, SKJpegEncoderDownsample.Downsample420, SKJpegEncoderAlphaOption.Ignore)),
+                SKEncodedImageFormat.Jpeg =>
+                    map.Encode(new SKJpegEncoderOptions(quality, SKJpegEncoderDownsample.Downsample420, SKJpegEncoderAlphaOption.Ignore)),
                 _ => map.Encode(new SKWebpEncoderOptions(quality == 100 ? SKWebpEncoderCompression.Lossless : SKWebpEncoderCompression.Lossy, quality)),
             };
             return data?.ToArray() ?? throw new BayouException($"A picture of {image.Width}x{image.Height} cannot be written as {format}.");

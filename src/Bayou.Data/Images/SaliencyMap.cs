@@ -6,7 +6,8 @@ namespace Bayou.Data;
 public sealed class SaliencyMap
 {
     // From dark to bright; between the stops colours are blended.
-    private static readonly byte[][] Stops = [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
+    private static readonly byte[][] Stops =
+        [[0, 0, 4], [40, 11, 84], [101, 21, 110], [159, 42, 99], [212, 72, 66], [245, 125, 21], [250, 193, 39], [252, 255, 164]];
 
     /// <summary>Wraps row-major values.</summary>
     public SaliencyMap(int width, int height, float[] values)

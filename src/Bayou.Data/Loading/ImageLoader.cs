@@ -175,7 +175,8 @@ public sealed class ImageLoader
                 var index = order[first + i];
                 if (Read(index) is not { } image) continue;
                 var chw = pixels.AsSpan(indices.Count * length, length);
-                if (options.Augmentation is { } augmentation) augmentation.Apply(image, options.Preprocessing, SampleRandom.For(options.Seed, epoch, index), chw);
+                if (options.Augmentation is { } augmentation)
+                    augmentation.Apply(image, options.Preprocessing, SampleRandom.For(options.Seed, epoch, index), chw);
                 else options.Preprocessing.Apply(image, chw);
                 indices.Add(index);
             }

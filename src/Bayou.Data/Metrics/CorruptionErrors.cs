@@ -3,8 +3,9 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>
-/// The figures of a robustness measurement (Hendrycks and Dietterich, section 4.3): corruption error CE relative to a baseline's, their mean over the test corruptions
-/// (mCE), the same of what was lost against clean pictures (relative mCE), and retention (Zhou et al., FAN). Errors and accuracies are parts of 1, CE and mCE percent.
+/// The figures of a robustness measurement (Hendrycks and Dietterich, section 4.3): corruption error CE relative to a baseline's, their mean over the test
+/// corruptions (mCE), the same of what was lost against clean pictures (relative mCE), and retention (Zhou et al., FAN). Errors and accuracies are parts of 1,
+/// CE and mCE percent.
 /// </summary>
 public static class CorruptionErrors
 {
@@ -35,7 +36,8 @@ public static class CorruptionErrors
     public static double Ce(IReadOnlyCollection<double> errors, double baseline)
     {
         if (errors.Count == 0) throw new BayouException("Corruption error: no severity was measured.");
-        if (!(baseline > 0)) throw new BayouException($"Corruption error: the baseline's error is {baseline}; one that makes no mistakes cannot be compared with.");
+        if (!(baseline > 0))
+            throw new BayouException($"Corruption error: the baseline's error is {baseline}; one that makes no mistakes cannot be compared with.");
         return 100 * errors.Average() / baseline;
     }
 
@@ -44,7 +46,8 @@ public static class CorruptionErrors
     public static double RelativeCe(IReadOnlyCollection<double> errors, double clean, double baseline, double baselineClean)
     {
         if (errors.Count == 0) throw new BayouException("Relative corruption error: no severity was measured.");
-        if (!(baseline > baselineClean)) throw new BayouException("Relative corruption error: the baseline loses nothing under this corruption; it cannot be compared with.");
+        if (!(baseline > baselineClean))
+            throw new BayouException("Relative corruption error: the baseline loses nothing under this corruption; it cannot be compared with.");
         return 100 * (errors.Average() - clean) / (baseline - baselineClean);
     }
 

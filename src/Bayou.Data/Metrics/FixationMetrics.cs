@@ -93,6 +93,7 @@ public sealed record FixationMetrics(double Nss, double AucJudd, double Cc, doub
     public static double KlOf(IReadOnlyList<float> saliency, IReadOnlyList<float> fixations)
     {
         double sumS = saliency.Sum(v => (double)v), sumF = fixations.Sum(v => (double)v);
-        return sumS <= 0 || sumF <= 0 ? double.NaN : saliency.Zip(fixations, (s, f) => f == 0 ? 0 : f / sumF * Math.Log(Epsilon + f / sumF / (s / sumS + Epsilon))).Sum();
+        return sumS <= 0 || sumF <= 0
+            ? double.NaN : saliency.Zip(fixations, (s, f) => f == 0 ? 0 : f / sumF * Math.Log(Epsilon + f / sumF / (s / sumS + Epsilon))).Sum();
     }
 }

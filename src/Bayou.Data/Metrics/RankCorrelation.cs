@@ -13,7 +13,9 @@ public static class RankCorrelation
         return Pearson(Ranks(a), Ranks(b));
     }
 
-    /// <summary>Kendall's tau-b in O(n log n): (concordant - discordant) / sqrt((pairs not tied in a) (pairs not tied in b)). NaN when one list is constant.</summary>
+    /// <summary>
+    /// Kendall's tau-b in O(n log n): (concordant - discordant) / sqrt((pairs not tied in a) (pairs not tied in b)). NaN when one list is constant.
+    /// </summary>
     /// <exception cref="BayouException">The lists differ in length or have fewer than two values.</exception>
     public static double Kendall(IReadOnlyList<double> a, IReadOnlyList<double> b)
     {
@@ -93,6 +95,7 @@ public static class RankCorrelation
 
     private static void Check(IReadOnlyList<double> a, IReadOnlyList<double> b)
     {
-        if (a.Count != b.Count || a.Count < 2) throw new BayouException($"a rank correlation needs two lists of the same length, at least 2: {a.Count} and {b.Count} were given");
+        if (a.Count != b.Count || a.Count < 2)
+            throw new BayouException($"a rank correlation needs two lists of the same length, at least 2: {a.Count} and {b.Count} were given");
     }
 }

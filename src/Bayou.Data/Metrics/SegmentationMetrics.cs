@@ -2,7 +2,9 @@ using Bayou.Core;
 
 namespace Bayou.Data;
 
-/// <summary>Overall accuracy, mean class accuracy and mean intersection over union of a labelling, gathered piece by piece. Labels below 0 are left out.</summary>
+/// <summary>
+/// Overall accuracy, mean class accuracy and mean intersection over union of a labelling, gathered piece by piece. Labels below 0 are left out.
+/// </summary>
 public sealed class SegmentationMetrics
 {
     private readonly long[,] confusion;
@@ -29,7 +31,8 @@ public sealed class SegmentationMetrics
         for (var i = 0; i < labels.Length; i++)
         {
             if (labels[i] < 0) continue;
-            if (labels[i] >= Classes || (uint)predictions[i] >= (uint)Classes) throw new BayouException($"label {labels[i]}, prediction {predictions[i]}: there are {Classes} classes");
+            if (labels[i] >= Classes || (uint)predictions[i] >= (uint)Classes)
+                throw new BayouException($"label {labels[i]}, prediction {predictions[i]}: there are {Classes} classes");
             confusion[labels[i], predictions[i]]++;
         }
     }

@@ -40,7 +40,8 @@ public static class Hdf5Clouds
 
     private static (float[] Values, int Clouds, int Count, int Width) Values(string path) => Guarded(path, file =>
     {
-        var name = ((string[])["data", "points", "xyz"]).FirstOrDefault(file.LinkExists) ?? throw new BayouException($"{path}: it has no dataset 'data', 'points' or 'xyz'");
+        var name = ((string[])["data", "points", "xyz"]).FirstOrDefault(file.LinkExists)
+            ?? throw new BayouException($"{path}: it has no dataset 'data', 'points' or 'xyz'");
         var set = file.Dataset(name);
         var shape = set.Space.Dimensions;
         var size = shape.Aggregate(1.0, (a, b) => a * b);

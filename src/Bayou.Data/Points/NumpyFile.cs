@@ -31,7 +31,8 @@ public sealed record NumpyArray(int[] Shape, string Type, byte[] Bytes)
         for (var i = 0; i < values.Length; i++)
         {
             var bytes = Bytes.AsSpan(i * size, size);
-            values[i] = to(Type == "f2" ? (double)BinaryPrimitives.ReadHalfLittleEndian(bytes) : PointTable.Number(bytes, Type[0] is 'f' ? 'F' : Type[0] is 'i' ? 'I' : 'U'));
+            values[i] = to(Type == "f2"
+                ? (double)BinaryPrimitives.ReadHalfLittleEndian(bytes) : PointTable.Number(bytes, Type[0] is 'f' ? 'F' : Type[0] is 'i' ? 'I' : 'U'));
         }
         return values;
     }
@@ -47,7 +48,8 @@ public static class NumpyFile
     public static NumpyArray Read(ReadOnlySpan<byte> bytes, string where)
     {
         if (bytes.Length < 12 || bytes[0] != 0x93 || !bytes[1..6].SequenceEqual("NUMPY"u8)) throw new BayouException($"{where}: it is no NumPy file");
-        var (start, length) = bytes[6] == 1 ? (10, BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..])) : (12, (long)BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]));
+        var (start, length) = bytes[6] == 1
+            ? (10, BinaryPrimitives.ReadUInt16LittleEndian(bytes[8..])) : (12, (long)BinaryPrimitives.ReadUInt32LittleEndian(bytes[8..]));
         if (start + length > bytes.Length) throw new BayouException($"{where}: the header of {length} bytes goes beyond the end of the file");
         var header = Encoding.Latin1.GetString(bytes.Slice(start, (int)length));
         var type = Regex.Match(header, "'descr':\\s*'([<>|=])([fiub])([1248])'");
@@ -55,7 +57,8 @@ public static class NumpyFile
         var shape = Regex.Match(header, "'shape':\\s*\\(([0-9, ]*)\\)");
         if (!type.Success || !order.Success || !shape.Success)
             throw new BayouException($"{where}: an array of plain numbers is needed; its header is {header.Trim()[..Math.Min(120, header.Trim().Length)]}");
-        int[] sizes = [.. shape.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(s => int.TryParse(s, out var v) ? v : throw new BayouException($"{where}: axis of {s}"))];
+        int[] sizes = [.. shape.Groups[1].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
+            .Select(s => int.TryParse(s, out var v) ? v : throw new BayouException($"{where}: axis of {s}"))];
         var size = type.Groups[3].Value[0] - '0';
         var count = sizes.Aggregate(1.0, (a, b) => a * b);
         var data = bytes[(int)(start + length)..];

@@ -36,7 +36,8 @@ public static class PcdFile
         }
         if (counts.Length == 0) counts = [.. fields.Select(_ => 1)];
         if (points < 0 || fields.Length == 0 || kinds.Length != fields.Length || sizes.Length != fields.Length || counts.Length != fields.Length
-            || kinds.Any(k => k is not ("F" or "I" or "U")) || sizes.Any(s => s is not (1 or 2 or 4 or 8)) || counts.Any(c => c is < 1 or > 1000) || kinds.Zip(sizes).Any(t => t is ("F", < 4)))
+            || kinds.Any(k => k is not ("F" or "I" or "U")) || sizes.Any(s => s is not (1 or 2 or 4 or 8)) || counts.Any(c => c is < 1 or > 1000)
+                || kinds.Zip(sizes).Any(t => t is ("F", < 4)))
             throw new BayouException($"{where}: the PCD header does not fit together (FIELDS, SIZE, TYPE, COUNT, POINTS)");
         var row = sizes.Zip(counts, (s, c) => (long)s * c).Sum();
         return data switch
@@ -47,7 +48,9 @@ public static class PcdFile
             _ => throw new BayouException($"{where}: DATA is '{data}', not ascii, binary or binary_compressed"),
         };
 
-        int[] Ints(string[] words) => [.. words[1..].Select(w => int.TryParse(w, CultureInfo.InvariantCulture, out var v) && v >= 0 ? v : throw new BayouException($"{where}: '{w}' in the header is no count"))];
+        int[] Ints(string[] words) =>
+            [.. words[1..].Select(w => int.TryParse(w, CultureInfo.InvariantCulture, out var v) && v >= 0
+            ? v : throw new BayouException($"{where}: '{w}' in the header is no count"))];
     }
 
     private static PointCloud Ascii(ref TextScanner scanner, string where, string[] fields, int[] counts, int points)
@@ -60,7 +63,8 @@ public static class PcdFile
         return table.ToCloud();
     }
 
-    private static PointCloud Binary(ReadOnlySpan<byte> bytes, string where, string[] fields, string[] kinds, int[] sizes, int[] counts, int points, long row, bool byColumn)
+    private static PointCloud Binary(ReadOnlySpan<byte> bytes, string where, string[] fields, string[] kinds, int[] sizes, int[] counts, int points, long row,
+        bool byColumn)
     {
         if (points * row > bytes.Length)
             throw new BayouException($"{where}: {points} points need {points * row} bytes, the file has {bytes.Length}: it is truncated");
@@ -124,7 +128,8 @@ public static class PcdFile
     /// <summary>Writes binary PCD.</summary>
     public static void Write(PointCloud cloud, Stream stream)
     {
-        var columns = new List<(string Name, char Kind, Func<int, float> Value)> { ("x", 'F', i => cloud.Positions[3 * i]), ("y", 'F', i => cloud.Positions[3 * i + 1]), ("z", 'F', i => cloud.Positions[3 * i + 2]) };
+        var columns = new List<(string Name, char Kind, Func<int, float> Value)> { ("x", 'F', i => cloud.Positions[3 * i]),
+            ("y", 'F', i => cloud.Positions[3 * i + 1]), ("z", 'F', i => cloud.Positions[3 * i + 2]) };
         if (cloud.Colours is { } rgb)
             columns.Add(("rgb", 'F', i => BitConverter.UInt32BitsToSingle((uint)(rgb[3 * i] << 16 | rgb[3 * i + 1] << 8 | rgb[3 * i + 2]))));
         for (var d = 0; cloud.Normals is not null && d < 3; d++)

@@ -120,7 +120,8 @@ public static class PlyFile
     /// <summary>Writes binary little-endian PLY.</summary>
     public static void Write(PointCloud cloud, Stream stream)
     {
-        var header = new StringBuilder("ply\nformat binary_little_endian 1.0\n").Append(CultureInfo.InvariantCulture, $"element vertex {cloud.Count}\nproperty float x\nproperty float y\nproperty float z\n");
+        var header = new StringBuilder("ply\nformat binary_little_endian 1.0\n")
+            .Append(CultureInfo.InvariantCulture, $"element vertex {cloud.Count}\nproperty float x\nproperty float y\nproperty float z\n");
         if (cloud.Normals is not null) header.Append("property float nx\nproperty float ny\nproperty float nz\n");
         if (cloud.Colours is not null) header.Append("property uchar red\nproperty uchar green\nproperty uchar blue\n");
         if (cloud.Intensity is not null) header.Append("property float intensity\n");

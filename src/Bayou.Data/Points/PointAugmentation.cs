@@ -39,7 +39,8 @@ public sealed record PointAugmentation
     public static PointAugmentation Shapes { get; } = new() { RotateZ = Math.PI, Scale = (0.8, 1.25), Shift = 0.1, Jitter = 0.01, Drop = 0.875 };
 
     /// <summary>Sparse networks on scans: any rotation about the vertical, factor 0.95 to 1.05, mirrored, elastic distortion.</summary>
-    public static PointAugmentation Scans { get; } = new() { RotateZ = Math.PI, Scale = (0.95, 1.05), Flip = 0.5, Elastic = [(0.2, 0.4), (0.8, 1.6)], ColourJitter = 0.02, ColourDrop = 0.1 };
+    public static PointAugmentation Scans { get; } =
+        new() { RotateZ = Math.PI, Scale = (0.95, 1.05), Flip = 0.5, Elastic = [(0.2, 0.4), (0.8, 1.6)], ColourJitter = 0.02, ColourDrop = 0.1 };
 
     /// <summary>Changes positions [n, 3] and colours [n, 3] (may be null) in place; equal generators give equal results.</summary>
     public void Apply(float[] positions, byte[]? colours, SampleRandom random)
@@ -65,7 +66,8 @@ public sealed record PointAugmentation
         }
         if (colours is null) return;
         if (ColourDrop > 0 && random.Chance(ColourDrop)) Array.Clear(colours);
-        for (var i = 0; ColourJitter > 0 && i < colours.Length; i++) colours[i] = (byte)Math.Clamp(Math.Round(colours[i] + random.NextGaussian() * ColourJitter * 255), 0, 255);
+        for (var i = 0; ColourJitter > 0 && i < colours.Length; i++)
+            colours[i] = (byte)Math.Clamp(Math.Round(colours[i] + random.NextGaussian() * ColourJitter * 255), 0, 255);
     }
 
     // Smoothed noise on a coarse grid, interpolated at the points (Choy et al., CVPR 2019, after Simard et al.).
@@ -86,7 +88,8 @@ public sealed record PointAugmentation
         {
             var noise = new float[count];
             for (var i = 0; i < count; i++) noise[i] = (float)random.NextGaussian();
-            for (var pass = 0; pass < 2; pass++) foreach (var (stride, length) in new[] { (strideX, size[0]), (strideY, size[1]), (1, size[2]) }) noise = Blur(noise, stride, length);
+            for (var pass = 0; pass < 2; pass++)
+                foreach (var (stride, length) in new[] { (strideX, size[0]), (strideY, size[1]), (1, size[2]) }) noise = Blur(noise, stride, length);
             for (var i = 0; i < positions.Length; i += 3)
             {
                 double value = 0;

@@ -73,7 +73,8 @@ public sealed record PointCloud
     /// <summary>Lowest and highest x, y, z of the finite points.</summary>
     public (float[] Low, float[] High) Bounds()
     {
-        float[] low = [float.PositiveInfinity, float.PositiveInfinity, float.PositiveInfinity], high = [float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity];
+        float[] low = [float.PositiveInfinity, float.PositiveInfinity, float.PositiveInfinity],
+            high = [float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity];
         for (var i = 0; i < Positions.Length; i++)
         {
             if (!float.IsFinite(Positions[i])) continue;
@@ -85,7 +86,8 @@ public sealed record PointCloud
     /// <summary>The points whose three coordinates are finite.</summary>
     public PointCloud Finite()
     {
-        var rows = Enumerable.Range(0, Count).Where(i => float.IsFinite(Positions[3 * i]) && float.IsFinite(Positions[3 * i + 1]) && float.IsFinite(Positions[3 * i + 2])).ToArray();
+        var rows = Enumerable.Range(0, Count)
+            .Where(i => float.IsFinite(Positions[3 * i]) && float.IsFinite(Positions[3 * i + 1]) && float.IsFinite(Positions[3 * i + 2])).ToArray();
         return rows.Length == Count ? this : Select(rows);
     }
 }

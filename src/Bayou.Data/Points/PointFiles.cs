@@ -60,7 +60,8 @@ public static class PointFiles
             ".ply" => s => PlyFile.Write(cloud, s),
             ".pcd" => s => PcdFile.Write(cloud, s),
             ".bin" => s => s.Write(MemoryMarshal.AsBytes(Rows(cloud, 4, (i, c) => c == 3 ? cloud.Intensity?[i] ?? 0 : cloud.Positions[3 * i + c]).AsSpan())),
-            ".npy" => s => NumpyFile.Write(Rows(cloud, cloud.Colours is null ? 3 : 6, (i, c) => c < 3 ? cloud.Positions[3 * i + c] : cloud.Colours![3 * i + c - 3]), [cloud.Count, cloud.Colours is null ? 3 : 6], s),
+            ".npy" => s => NumpyFile.Write(Rows(cloud, cloud.Colours is null ? 3 : 6,
+                (i, c) => c < 3 ? cloud.Positions[3 * i + c] : cloud.Colours![3 * i + c - 3]), [cloud.Count, cloud.Colours is null ? 3 : 6], s),
             ".off" => s => s.Write(Encoding.ASCII.GetBytes(OffText(cloud))),
             ".xyz" or ".txt" => s => s.Write(Encoding.ASCII.GetBytes(XyzText(cloud))),
             var other => throw new BayouException($"{path}: point clouds are written as .ply, .pcd, .bin, .npy, .off, .xyz or .txt, not '{other}'"),
@@ -113,7 +114,8 @@ public static class PointFiles
         if (bytes.Length % 4 != 0) throw new BayouException($"{where}: {bytes.Length} bytes are no rows of float32: it is truncated or something else");
         var values = MemoryMarshal.Cast<byte, float>(bytes).ToArray();
         if (columns == 0)
-            columns = Guess(values) is var guess and > 0 ? guess : throw new BayouException($"{where}: rows of 4, 5 or 6 floats do not make sense of it: say how many columns it has (--columns)");
+            columns = Guess(values) is var guess and > 0
+                ? guess : throw new BayouException($"{where}: rows of 4, 5 or 6 floats do not make sense of it: say how many columns it has (--columns)");
         if (columns < 3 || values.Length % columns != 0)
             throw new BayouException($"{where}: {values.Length} floats are no rows of {columns}: it is truncated, or has other columns");
         var n = values.Length / columns;
@@ -153,13 +155,15 @@ public static class PointFiles
     private static PointCloud WithLabels(PointCloud cloud, string path)
     {
         var stem = path[..^4];
-        var beside = new[] { stem + ".label", Path.Combine(Path.GetDirectoryName(path) ?? "", "..", "labels", Path.GetFileName(stem) + ".label") }.FirstOrDefault(File.Exists);
+        var beside = new[] { stem + ".label",
+            Path.Combine(Path.GetDirectoryName(path) ?? "", "..", "labels", Path.GetFileName(stem) + ".label") }.FirstOrDefault(File.Exists);
         if (beside is not null)
         {
             var (labels, instances) = SemanticKittiLabels(beside, cloud.Count);
             return cloud with { Labels = labels, Instances = instances };
         }
-        var (semantic, instance) = (Path.Combine(Path.GetDirectoryName(path) ?? "", "semantic_mask.bin"), Path.Combine(Path.GetDirectoryName(path) ?? "", "instance_mask.bin"));
+        var (semantic, instance) =
+            (Path.Combine(Path.GetDirectoryName(path) ?? "", "semantic_mask.bin"), Path.Combine(Path.GetDirectoryName(path) ?? "", "instance_mask.bin"));
         if (Path.GetFileName(path) != "points.bin" || !File.Exists(semantic)) return cloud;
         return cloud with { Labels = LongMask(semantic, cloud.Count), Instances = File.Exists(instance) ? LongMask(instance, cloud.Count) : null };
     }
@@ -203,9 +207,12 @@ public static class PointFiles
     private static PointCloud Npz(byte[] bytes, string where, int index)
     {
         var arrays = NumpyFile.ReadAll(bytes, where);
-        foreach (var name in (string[])["pc", "points", "xyz", "data", "coord"]) if (arrays.TryGetValue(name, out var array)) return Numpy(array, $"{where}({name})", index);
+        foreach (var name in (string[])["pc", "points", "xyz", "data", "coord"])
+            if (arrays.TryGetValue(name, out var array)) return Numpy(array, $"{where}({name})", index);
         var any = arrays.FirstOrDefault(a => a.Value.Shape.Length is 2 or 3 && a.Value.Shape[^1] is >= 3 and <= 16);
-        return any.Value is null ? throw new BayouException($"{where}: none of its arrays ({string.Join(", ", arrays.Keys)}) holds points") : Numpy(any.Value, $"{where}({any.Key})", index);
+        return any.Value is null
+            ? throw new BayouException($"{where}: none of its arrays ({string.Join(", ", arrays.Keys)}) holds points")
+            : Numpy(any.Value, $"{where}({any.Key})", index);
     }
 
     /// <summary>Rows of x, y, z and, with six columns or more, either colours (0..1 or 0..255) or normals (unit length).</summary>
@@ -262,8 +269,10 @@ public static class PointFiles
     private static string OffText(PointCloud cloud)
     {
         var text = new StringBuilder("OFF\n").Append(CultureInfo.InvariantCulture, $"{cloud.Count} {(cloud.Triangles?.Length ?? 0) / 3} 0\n");
-        for (var i = 0; i < cloud.Count; i++) text.Append(CultureInfo.InvariantCulture, $"{cloud.Positions[3 * i]:R} {cloud.Positions[3 * i + 1]:R} {cloud.Positions[3 * i + 2]:R}\n");
-        for (var t = 0; t < (cloud.Triangles?.Length ?? 0); t += 3) text.Append(CultureInfo.InvariantCulture, $"3 {cloud.Triangles![t]} {cloud.Triangles[t + 1]} {cloud.Triangles[t + 2]}\n");
+        for (var i = 0; i < cloud.Count; i++)
+            text.Append(CultureInfo.InvariantCulture, $"{cloud.Positions[3 * i]:R} {cloud.Positions[3 * i + 1]:R} {cloud.Positions[3 * i + 2]:R}\n");
+        for (var t = 0; t < (cloud.Triangles?.Length ?? 0); t += 3)
+            text.Append(CultureInfo.InvariantCulture, $"3 {cloud.Triangles![t]} {cloud.Triangles[t + 1]} {cloud.Triangles[t + 2]}\n");
         return text.ToString();
     }
 

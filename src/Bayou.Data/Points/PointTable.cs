@@ -21,11 +21,13 @@ internal sealed class PointTable(string where, int rows)
     public PointCloud ToCloud(int[]? triangles = null)
     {
         var taken = new HashSet<string>();
-        float[] positions = Triple("x", "y", "z") ?? throw new BayouException($"{where}: there are no columns x, y, z (it has {string.Join(", ", columns.Select(c => c.Name).Take(10))})");
+        float[] positions = Triple("x", "y", "z")
+            ?? throw new BayouException($"{where}: there are no columns x, y, z (it has {string.Join(", ", columns.Select(c => c.Name).Take(10))})");
         var colours = Triple("red", "green", "blue") ?? Triple("r", "g", "b") ?? Triple("diffuse_red", "diffuse_green", "diffuse_blue");
         var normals = Triple("nx", "ny", "nz") ?? Triple("normal_x", "normal_y", "normal_z");
         var packed = Find("rgb") ?? Find("rgba");
-        var (intensity, labels, instances) = (Find("intensity") ?? Find("remission"), Find("label") ?? Find("class") ?? Find("semantic"), Find("instance") ?? Find("objectid"));
+        var (intensity, labels, instances) =
+            (Find("intensity") ?? Find("remission"), Find("label") ?? Find("class") ?? Find("semantic"), Find("instance") ?? Find("objectid"));
         return new PointCloud
         {
             Positions = positions,

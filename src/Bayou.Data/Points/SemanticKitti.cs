@@ -6,7 +6,8 @@ public static class SemanticKitti
     /// <summary>Class names in training order.</summary>
     public static IReadOnlyList<string> Classes { get; } =
     [
-        "car", "bicycle", "motorcycle", "truck", "other-vehicle", "person", "bicyclist", "motorcyclist", "road", "parking", "sidewalk", "other-ground", "building", "fence", "vegetation",
+        "car", "bicycle", "motorcycle", "truck", "other-vehicle", "person", "bicyclist", "motorcyclist", "road", "parking", "sidewalk", "other-ground",
+        "building", "fence", "vegetation",
         "trunk", "terrain", "pole", "traffic-sign",
     ];
 

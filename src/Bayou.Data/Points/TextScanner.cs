@@ -55,6 +55,7 @@ internal ref struct TextScanner(ReadOnlySpan<byte> bytes, string where)
     public int Count(string what, long most)
     {
         var value = Number();
-        return value >= 0 && value <= most && value == Math.Floor(value) && value <= int.MaxValue ? (int)value : throw new BayouException($"{where}: {value} {what}, and the file has room for {most} at most");
+        return value >= 0 && value <= most && value == Math.Floor(value) && value <= int.MaxValue
+            ? (int)value : throw new BayouException($"{where}: {value} {what}, and the file has room for {most} at most");
     }
 }

@@ -102,7 +102,8 @@ public sealed record SceneBox(int Label, int Instance, Vector3 Centre, Vector3 S
 /// <param name="Position">Of the camera.</param>
 /// <param name="Yaw">Direction it looks, radians; level.</param>
 /// <param name="Focal">Focal length in pixels; the principal point is the centre.</param>
-public sealed record SceneView(ImageBuffer Image, IReadOnlyList<(int Label, int Instance, int Left, int Top, int Right, int Bottom)> Boxes, Vector3 Position, float Yaw, float Focal);
+public sealed record SceneView(ImageBuffer Image, IReadOnlyList<(int Label, int Instance, int Left, int Top, int Right, int Bottom)> Boxes, Vector3 Position,
+    float Yaw, float Focal);
 
 /// <summary>How a scene is sensed and furnished: two domains differ in these numbers, which is the shift a domain adaptation has to bridge.</summary>
 public sealed record SceneDomain
@@ -132,5 +133,6 @@ public sealed record SceneDomain
     public static SceneDomain Source { get; } = new();
 
     /// <summary>A sparser, noisier scanner in a fuller world with larger objects and darker colours.</summary>
-    public static SceneDomain Target { get; } = new() { Noise = 0.015, Dropout = 0.2, Rings = 48, Columns = 360, ObjectScale = 1.15, Crowding = 1.4, ColourShift = -0.15 };
+    public static SceneDomain Target { get; } =
+        new() { Noise = 0.015, Dropout = 0.2, Rings = 48, Columns = 360, ObjectScale = 1.15, Crowding = 1.4, ColourShift = -0.15 };
 }

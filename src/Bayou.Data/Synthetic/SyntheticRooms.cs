@@ -83,7 +83,8 @@ public static class SyntheticRooms
     private static void Sofa(SyntheticScene scene, Vector3 foot, float yaw, float l, float w, Vector3 colour) =>
         scene.Object("sofa", foot, yaw, new(l, w, 0.8f),
         (ScenePart.Box, new(0, 0, 0.21f), new(l / 2, w / 2, 0.21f), colour), (ScenePart.Box, new(0, -w / 2 + 0.1f, 0.6f), new(l / 2, 0.1f, 0.2f), colour),
-        (ScenePart.Box, new(-l / 2 + 0.08f, 0, 0.5f), new(0.08f, w / 2, 0.1f), colour), (ScenePart.Box, new(l / 2 - 0.08f, 0, 0.5f), new(0.08f, w / 2, 0.1f), colour));
+        (ScenePart.Box, new(-l / 2 + 0.08f, 0, 0.5f), new(0.08f, w / 2, 0.1f), colour),
+        (ScenePart.Box, new(l / 2 - 0.08f, 0, 0.5f), new(0.08f, w / 2, 0.1f), colour));
 
     private static void Bookcase(SyntheticScene scene, Vector3 foot, float yaw, float l, float h, Vector3 colour)
     {

@@ -4,8 +4,8 @@ using Bayou.Core;
 namespace Bayou.Data;
 
 /// <summary>
-/// A generated scene: bodies, what a scanner sees of them (so near things hide far ones), labels, instances, boxes and pictures. Made by <see cref="SyntheticRooms"/>
-/// and
+/// A generated scene: bodies, what a scanner sees of them (so near things hide far ones), labels, instances, boxes and pictures. Made by
+/// <see cref="SyntheticRooms"/> and
 /// <see cref="SyntheticStreets"/>; every number measured on it must say "synthetic".
 /// </summary>
 public sealed class SyntheticScene
@@ -68,11 +68,13 @@ public sealed class SyntheticScene
             for (var column = 0; column < domain.Columns; column++)
             {
                 var azimuth = 2 * Math.PI * (column + own.NextDouble() * 0.5) / domain.Columns;
-                var direction = new Vector3((float)(Math.Cos(elevation) * Math.Cos(azimuth)), (float)(Math.Cos(elevation) * Math.Sin(azimuth)), (float)Math.Sin(elevation));
+                var direction = new Vector3((float)(Math.Cos(elevation) * Math.Cos(azimuth)), (float)(Math.Cos(elevation) * Math.Sin(azimuth)),
+                    (float)Math.Sin(elevation));
                 var (part, distance, normal) = Cast(origin, direction, own);
                 var noisy = distance + (float)(own.NextGaussian() * domain.Noise);
                 var lost = own.Chance(domain.Dropout);
-                hits[row * domain.Columns + column] = part < 0 || distance > range || lost ? (default, -1, 0) : (origin + direction * noisy, part, MathF.Abs(Vector3.Dot(normal, direction)));
+                hits[row * domain.Columns + column] = part < 0 || distance > range || lost
+                    ? (default, -1, 0) : (origin + direction * noisy, part, MathF.Abs(Vector3.Dot(normal, direction)));
             }
         });
         var seen = hits.Where(h => h.Part >= 0).ToArray();
@@ -112,8 +114,10 @@ public sealed class SyntheticScene
                 for (var c = 0; c < 3; c++) pixels[3 * (v * width + u) + c] = (byte)(Math.Clamp(colour[c], 0, 1) * 255);
             }
         });
-        var visible = Enumerable.Range(0, owner.Length).Where(i => owner[i] >= 0 && parts[owner[i]].Instance > 0).GroupBy(i => parts[owner[i]].Instance).OrderBy(g => g.Key)
-            .Select(g => (parts[owner[g.First()]].Label, g.Key, g.Min(i => i % width), g.Min(i => i / width), g.Max(i => i % width) + 1, g.Max(i => i / width) + 1)).ToArray();
+        var visible = Enumerable.Range(0, owner.Length).Where(i => owner[i] >= 0 && parts[owner[i]].Instance > 0).GroupBy(i => parts[owner[i]].Instance)
+            .OrderBy(g => g.Key)
+            .Select(g => (parts[owner[g.First()]].Label, g.Key, g.Min(i => i % width), g.Min(i => i / width), g.Max(i => i % width) + 1,
+                g.Max(i => i / width) + 1)).ToArray();
         return new SceneView(new ImageBuffer(width, height, 3, pixels), visible, position, yaw, focal);
     }
 

@@ -22,11 +22,16 @@ public static class SyntheticStreets
             for (var x = -55f; x < 55;)
             {
                 float length = R(8, 18), height = R(4, 12), back = R(0, 2);
-                scene.Fixed("building", new(x + length / 2, side * (half + walk + back + 4), height / 2), new(length / 2, 4, height / 2), new(R(0.4, 0.8), R(0.35, 0.6), R(0.3, 0.5)));
+                scene.Fixed("building", new(x + length / 2, side * (half + walk + back + 4), height / 2), new(length / 2, 4, height / 2),
+                    new(R(0.4, 0.8), R(0.35, 0.6), R(0.3, 0.5)));
                 x += length + R(0, 4);
             }
-            for (var i = 0; i < Count(5); i++) Car(scene, new(R(-35, 35), side * (half - 1.1f * s), 0), (random.Chance(0.5) ? 0 : MathF.PI) + R(-0.05, 0.05), s, new(R(0.1, 0.9), R(0.1, 0.9), R(0.1, 0.9)));
-            for (var i = 0; i < Count(4); i++) Person(scene, new(R(-25, 25), side * (half + R(0.4, walk - 0.3)), 0.12f), R(-Math.PI, Math.PI), s * R(0.9, 1.1), new(R(0.1, 0.7), R(0.1, 0.7), R(0.1, 0.7)));
+            for (var i = 0; i < Count(5); i++)
+                Car(scene, new(R(-35, 35), side * (half - 1.1f * s), 0), (random.Chance(0.5) ? 0 : MathF.PI) + R(-0.05, 0.05), s,
+                new(R(0.1, 0.9), R(0.1, 0.9), R(0.1, 0.9)));
+            for (var i = 0; i < Count(4); i++)
+                Person(scene, new(R(-25, 25), side * (half + R(0.4, walk - 0.3)), 0.12f), R(-Math.PI, Math.PI), s * R(0.9, 1.1),
+                new(R(0.1, 0.7), R(0.1, 0.7), R(0.1, 0.7)));
             for (var i = 0; i < Count(3); i++)
             {
                 var foot = new Vector3(R(-40, 40), side * (half + 0.4f), 0.12f);
@@ -40,7 +45,8 @@ public static class SyntheticStreets
                     (ScenePart.Foliage, new(0, 0, trunk + crown * 0.8f), new(crown, crown, crown), new(0.2f, 0.5f, 0.2f)));
             }
         }
-        for (var i = 0; i < Count(2); i++) Car(scene, new(R(8, 40) * (random.Chance(0.5) ? 1 : -1), R(-1, 1), 0), R(-0.1, 0.1), s, new(R(0.1, 0.9), R(0.1, 0.9), R(0.1, 0.9)));
+        for (var i = 0; i < Count(2); i++)
+            Car(scene, new(R(8, 40) * (random.Chance(0.5) ? 1 : -1), R(-1, 1), 0), R(-0.1, 0.1), s, new(R(0.1, 0.9), R(0.1, 0.9), R(0.1, 0.9)));
         var sensor = new Vector3(0, 0, 1.73f);
         return (scene, scene.Scan([sensor], -0.43, 0.05, 60), sensor);
 
@@ -64,6 +70,7 @@ public static class SyntheticStreets
 
     private static void Person(SyntheticScene scene, Vector3 foot, float yaw, float s, Vector3 colour) =>
         scene.Object("person", foot, yaw, new(0.5f * s, 0.6f * s, 1.75f * s),
-        (ScenePart.Box, new(0, 0, 0.45f * s), new(0.12f * s, 0.16f * s, 0.45f * s), colour * 0.6f), (ScenePart.Box, new(0, 0, 1.18f * s), new(0.13f * s, 0.24f * s, 0.28f * s), colour),
+        (ScenePart.Box, new(0, 0, 0.45f * s), new(0.12f * s, 0.16f * s, 0.45f * s), colour * 0.6f),
+        (ScenePart.Box, new(0, 0, 1.18f * s), new(0.13f * s, 0.24f * s, 0.28f * s), colour),
         (ScenePart.Cylinder, new(0, 0, 1.6f * s), new(0.1f * s, 0.1f * s, 0.14f * s), new(0.8f, 0.6f, 0.5f)));
 }

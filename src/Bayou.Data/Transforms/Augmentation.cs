@@ -17,8 +17,8 @@ public enum CropKind
 }
 
 /// <summary>
-/// Training transforms with PyTorch's and timm's semantics, in timm's order: crop, flip, RandAugment or colour jitter, normalise, random erasing. Every piece is
-/// switchable. All randomness comes from the <see cref="SampleRandom"/> given: equal seeds give equal pictures.
+/// Training transforms with PyTorch's and timm's semantics, in timm's order: crop, flip, RandAugment or colour jitter, normalise, random erasing. Every piece
+/// is switchable. All randomness comes from the <see cref="SampleRandom"/> given: equal seeds give equal pictures.
 /// </summary>
 public sealed record Augmentation
 {
@@ -99,7 +99,9 @@ public sealed record Augmentation
         return ColorJitter > 0 || HueJitter > 0 ? Jitter(image, random) : image;
     }
 
-    /// <summary>torchvision's RandomResizedCrop: ten tries for an area and proportions that fit, else the largest centre part with allowed proportions.</summary>
+    /// <summary>
+    /// torchvision's RandomResizedCrop: ten tries for an area and proportions that fit, else the largest centre part with allowed proportions.
+    /// </summary>
     internal (int X, int Y, int Width, int Height) DrawCrop(int width, int height, SampleRandom random)
     {
         var area = (double)width * height;
@@ -163,7 +165,9 @@ public sealed record Augmentation
         return image;
     }
 
-    /// <summary>timm's RandomErasing, pixel mode: area 2 to 33 %, proportions log-uniform 0.3 to 3.33, ten tries, one box, normal noise in every value.</summary>
+    /// <summary>
+    /// timm's RandomErasing, pixel mode: area 2 to 33 %, proportions log-uniform 0.3 to 3.33, ten tries, one box, normal noise in every value.
+    /// </summary>
     internal static void Erase(Span<float> chw, int channels, int height, int width, SampleRandom random)
     {
         const double minArea = 0.02, maxArea = 1.0 / 3, minRatio = 0.3;

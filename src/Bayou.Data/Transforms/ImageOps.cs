@@ -3,8 +3,8 @@ using Bayou.Kernels;
 namespace Bayou.Data;
 
 /// <summary>
-/// The picture operations of PIL that augmentation is made of, with PIL's arithmetic (truncations, float blends, border rules), on 1 or 3 channels. They never change
-/// their input; where nothing changes they return it.
+/// The picture operations of PIL that augmentation is made of, with PIL's arithmetic (truncations, float blends, border rules), on 1 or 3 channels. They never
+/// change their input; where nothing changes they return it.
 /// </summary>
 public static class ImageOps
 {
@@ -82,7 +82,8 @@ public static class ImageOps
     });
 
     /// <summary>Saturation: 0 is grey, 1 the picture, above 1 stronger.</summary>
-    public static ImageBuffer Color(ImageBuffer image, double factor) => image.Channels == 1 ? image : Blend(image.WithChannels(1).WithChannels(3), image, factor);
+    public static ImageBuffer Color(ImageBuffer image, double factor) =>
+        image.Channels == 1 ? image : Blend(image.WithChannels(1).WithChannels(3), image, factor);
 
     /// <summary>Contrast around the mean luma: 0 is flat grey, 1 the picture.</summary>
     public static ImageBuffer Contrast(ImageBuffer image, double factor)
@@ -139,8 +140,8 @@ public static class ImageOps
         Affine(image, [1, 0, x, 0, 1, y], filter, fill);
 
     /// <summary>
-    /// PIL's <c>Image.transform(size, AFFINE, matrix, filter, fillcolor)</c>: output pixel centre (x, y) takes the value at (m0 x + m1 y + m2, m3 x + m4 y + m5).
-    /// Bicubic is PIL's transform kernel (a = -1, unlike its resize); every other filter is bilinear.
+    /// PIL's <c>Image.transform(size, AFFINE, matrix, filter, fillcolor)</c>: output pixel centre (x, y) takes the value at (m0 x + m1 y + m2, m3 x + m4 y +
+    /// m5). Bicubic is PIL's transform kernel (a = -1, unlike its resize); every other filter is bilinear.
     /// </summary>
     /// <param name="image">The picture.</param>
     /// <param name="matrix">Six numbers.</param>

@@ -16,8 +16,8 @@ public enum ResizeMode
 }
 
 /// <summary>
-/// Everything between a decoded picture and a model's input, as it is stored beside a model: resize (PIL-exact), crop, channels, normalisation. JSON round-trips.
-/// The defaults are ImageNet's.
+/// Everything between a decoded picture and a model's input, as it is stored beside a model: resize (PIL-exact), crop, channels, normalisation. JSON
+/// round-trips. The defaults are ImageNet's.
 /// </summary>
 public sealed record Preprocessing
 {
@@ -109,7 +109,8 @@ public sealed record Preprocessing
         var plane = width * height;
         for (var c = 0; c < Channels; c++)
         {
-            for (var i = 0; i < plane; i++) image.Pixels[i * Channels + c] = (byte)Math.Clamp(MathF.Round((chw[c * plane + i] * Std[c] + Mean[c]) * 255f), 0f, 255f);
+            for (var i = 0; i < plane; i++)
+                image.Pixels[i * Channels + c] = (byte)Math.Clamp(MathF.Round((chw[c * plane + i] * Std[c] + Mean[c]) * 255f), 0f, 255f);
         }
         return image;
     }

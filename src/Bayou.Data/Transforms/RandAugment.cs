@@ -5,8 +5,9 @@ using Bayou.Kernels;
 namespace Bayou.Data;
 
 /// <summary>
-/// RandAugment (Cubuk et al., arXiv 1909.13719) as timm's <c>rand-m9-mstd0.5-inc1</c>: <see cref="Layers"/> operations drawn with replacement from fifteen, each
-/// applied with <see cref="Probability"/> at a magnitude drawn around <see cref="Magnitude"/> (scale 0..10); "increasing" operations do more at a higher magnitude.
+/// RandAugment (Cubuk et al., arXiv 1909.13719) as timm's <c>rand-m9-mstd0.5-inc1</c>: <see cref="Layers"/> operations drawn with replacement from fifteen,
+/// each applied with <see cref="Probability"/> at a magnitude drawn around <see cref="Magnitude"/> (scale 0..10); "increasing" operations do more at a higher
+/// magnitude.
 /// </summary>
 public sealed record RandAugment
 {
@@ -77,7 +78,8 @@ public sealed record RandAugment
     }
 
     /// <summary>One operation at a magnitude 0..10; its direction is drawn.</summary>
-    internal static ImageBuffer Apply(ImageBuffer image, string operation, double magnitude, SampleRandom random, ResampleFilter filter, ReadOnlySpan<byte> fill)
+    internal static ImageBuffer Apply(ImageBuffer image, string operation, double magnitude, SampleRandom random, ResampleFilter filter,
+        ReadOnlySpan<byte> fill)
     {
         var level = magnitude / 10;
         double Signed(double value) => random.NextDouble() > 0.5 ? -value : value;

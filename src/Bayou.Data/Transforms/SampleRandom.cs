@@ -3,8 +3,8 @@ using System.Numerics;
 namespace Bayou.Data;
 
 /// <summary>
-/// A small random generator (xoshiro256**, seeded through splitmix64) for one picture's augmentation: seeded by (seed, epoch, index), so that the result does not depend
-/// on which thread prepares the picture, or when.
+/// A small random generator (xoshiro256**, seeded through splitmix64) for one picture's augmentation: seeded by (seed, epoch, index), so that the result does
+/// not depend on which thread prepares the picture, or when.
 /// </summary>
 public sealed class SampleRandom
 {

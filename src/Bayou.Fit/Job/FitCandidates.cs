@@ -27,7 +27,8 @@ internal sealed class FitCandidates(FitRun run) : FitStep(run)
         }
         var fp32 = LatencyFit.Of(candidates.Select(c => (c.Estimate, costs[c.Key].Fp32.LatencyMs)).ToList());
         var int8 = LatencyFit.Of(candidates.Select(c => (c.Estimate, costs[c.Key].Int8.LatencyMs)).ToList());
-        var near = proposer.Near(context, Options.NearProposals, e => Math.Min(Load(e, fp32.Predict(e), 1, budget), Load(e, int8.Predict(e), 0.25, budget)), candidates.Select(c => c.Key).ToHashSet());
+        var near = proposer.Near(context, Options.NearProposals, e => Math.Min(Load(e, fp32.Predict(e), 1, budget), Load(e, int8.Predict(e), 0.25, budget)),
+            candidates.Select(c => c.Key).ToHashSet());
         candidates.AddRange(Cost(near, candidates.Count, 0));
         if (Plan.Limited) Store.Facts.Put("plan/candidates", candidates.Select(c => c.Key).ToArray());
         return (candidates, costs, budget);

@@ -9,8 +9,8 @@ using static TorchSharp.torch;
 namespace Bayou.Fit;
 
 /// <summary>
-/// The main job: data and a budget go in; a model that was found, trained, shrunk, measured and exported comes out. It reads straight down; every finished step is in
-/// the run store, so that a killed fit resumes without repeating one.
+/// The main job: data and a budget go in; a model that was found, trained, shrunk, measured and exported comes out. It reads straight down; every finished step
+/// is in the run store, so that a killed fit resumes without repeating one.
 /// </summary>
 public sealed class FitJob
 {
@@ -63,7 +63,8 @@ public sealed class FitJob
             FineTune = pretrained is not null,
             Change = options.ChangeRecipe ?? (r => r),
         };
-        if (teacher is not null) run.Note($"every training also learns from {Path.GetFileName(options.Teacher)}: {options.TeacherWeight:P0} of the loss is distillation");
+        if (teacher is not null)
+            run.Note($"every training also learns from {Path.GetFileName(options.Teacher)}: {options.TeacherWeight:P0} of the loss is distillation");
 
         run.Stage("Candidates");
         var calibration = new CalibrationPictures(splits, setup.Preprocessing, options.Seed);
@@ -109,21 +110,25 @@ public sealed class FitJob
 
         run.Stage("Report");
         var report = new FitReportBuilder(
-            options, splits, data, candidates, costs, trials, halving, chosen, budget, training.Result, training.Recipe, quantized, shipped, test, result, preprocessing, run.Notes).Build()
+            options, splits, data, candidates, costs, trials, halving, chosen, budget, training.Result, training.Recipe, quantized, shipped, test, result,
+            preprocessing, run.Notes).Build()
             with
         { Robustness = FitRobustness.Measure(result.Onnx, splits.Test, options, run.Store, progress, cancel) };
         FitReport.Write(report, result.Report);
-        AtomicFile.WriteAllText(Path.Combine(options.Folder, "run.json"), JsonSerializer.Serialize(new { result, report = report.WithoutPictures() }, FitResult.Json));
+        AtomicFile.WriteAllText(Path.Combine(options.Folder, "run.json"),
+            JsonSerializer.Serialize(new { result, report = report.WithoutPictures() }, FitResult.Json));
         run.Store.Facts.Put("finished", DateTime.UtcNow);
         return result;
     }
 
-    // --- the run folder ------------------------------------------------------------------------------------------------------------------------------------------------------
+    // --- the run folder
+    // ------------------------------------------------------------------------------------------------------------------------------------------------------
 
     private RunStore OpenStore()
     {
         var exists = File.Exists(Path.Combine(options.Folder, "run.db"));
-        if (exists && !options.Resume) throw new BayouException($"'{options.Folder}' already holds a run: add --resume to go on with it, or choose another folder with --out");
+        if (exists && !options.Resume)
+            throw new BayouException($"'{options.Folder}' already holds a run: add --resume to go on with it, or choose another folder with --out");
         if (!exists && options.Resume) throw new BayouException($"'{options.Folder}' holds no run to resume");
         var store = RunStore.Open(options.Folder);
         var identity = options.Identity();
@@ -139,12 +144,16 @@ public sealed class FitJob
         return store;
     }
 
-    // --- the result ----------------------------------------------------------------------------------------------------------------------------------------------------------
+    // --- the result
+    // ----------------------------------------------------------------------------------------------------------------------------------------------------------
+    // 
 
-    private FitResult Result(Candidate chosen, IReadOnlyList<Candidate> candidates, Dictionary<string, CandidateCost> costs, List<Candidate> fitting, IReadOnlyList<Trial> trials,
+    private FitResult Result(Candidate chosen, IReadOnlyList<Candidate> candidates, Dictionary<string, CandidateCost> costs, List<Candidate> fitting,
+        IReadOnlyList<Trial> trials,
         Budget budget, ShippedForms shipped, QuantizedModel quantized, FitTest test, TrainResult training, FitScratch? scratch, IReadOnlyList<string> notes)
     {
-        var discarded = trials.Where(t => t.Key != chosen.Key && !double.IsNaN(t.Accuracy)).GroupBy(t => t.Rung).OrderByDescending(g => g.Key).Select(g => g.MaxBy(t => t.Accuracy)!).FirstOrDefault();
+        var discarded = trials.Where(t => t.Key != chosen.Key && !double.IsNaN(t.Accuracy)).GroupBy(t => t.Rung).OrderByDescending(g => g.Key)
+            .Select(g => g.MaxBy(t => t.Accuracy)!).FirstOrDefault();
         var cost = shipped.Form == ModelForm.Fp32 ? shipped.Fp32 : shipped.Int8;
         return new FitResult
         {
@@ -172,7 +181,8 @@ public sealed class FitJob
             CandidatesFitting = fitting.Count,
             CandidatesTrained = trials.Select(t => t.Key).Distinct().Count(),
             BestDiscarded = discarded is null ? null : new DiscardedCandidate(
-                candidates.First(c => c.Key == discarded.Key).Description, discarded.Accuracy, trials.First(t => t.Key == chosen.Key && t.Rung == discarded.Rung).Accuracy,
+                candidates.First(c => c.Key == discarded.Key).Description, discarded.Accuracy,
+                trials.First(t => t.Key == chosen.Key && t.Rung == discarded.Rung).Accuracy,
                 costs[discarded.Key].Fp32.LatencyMs, costs[discarded.Key].Int8.LatencyMs),
             Scratch = scratch,
             CrossValidation = trials.Where(t => t.Key == chosen.Key).MaxBy(t => t.Rung)?.Folds is { } folds ? FitFolds.Of(folds) : null,

@@ -35,7 +35,9 @@ public sealed record FitOptions
     /// <summary>What is done about classes of unequal size.</summary>
     public BalanceMode Balance { get; init; } = BalanceMode.Auto;
 
-    /// <summary>Folds of the cross-validation that judges candidates; null: 5 where the smallest class has under 100 pictures, else none; 0 or 1: none.</summary>
+    /// <summary>
+    /// Folds of the cross-validation that judges candidates; null: 5 where the smallest class has under 100 pictures, else none; 0 or 1: none.
+    /// </summary>
     public int? Folds { get; init; }
 
     /// <summary>Limit of the whole run in seconds; null: none. Search and training are cut to fit, and a model is shipped all the same.</summary>
@@ -100,7 +102,8 @@ public sealed record FitOptions
 
     /// <summary>What must be equal for a run to be resumed.</summary>
     internal string Identity() => string.Join('|', Data, Budget, MedianLatency, Seed, ThreadCount, Proposals, NearProposals, Trainees, Effort, Rounds, Epochs,
-        Init, InitModel, CompareScratch, Teacher, TeacherWeight, Balance, Folds, TimeLimit, MaxInt8Loss, Calibration, ValFraction, TestFraction, (ChangeRecipe ?? (r => r))(new Recipe()).ToJson()) + (MeasureAtMost > 0 ? $"|measure {MeasureAtMost}" : "");
+        Init, InitModel, CompareScratch, Teacher, TeacherWeight, Balance, Folds, TimeLimit, MaxInt8Loss, Calibration, ValFraction, TestFraction,
+        (ChangeRecipe ?? (r => r))(new Recipe()).ToJson()) + (MeasureAtMost > 0 ? $"|measure {MeasureAtMost}" : "");
 
     internal FitOptions Checked()
     {
@@ -108,11 +111,13 @@ public sealed record FitOptions
         if (NearProposals < 0 || Trainees < 1 || Rounds < 1) throw new BayouException("fit: the numbers of proposals, trainees and rounds must be positive");
         if (Epochs is <= 0) throw new BayouException("fit: the number of epochs must be positive");
         if (Effort is <= 0) throw new BayouException("fit: the effort of a trial must be positive");
-        if (Budget.IsEmpty && !MedianLatency) throw new BayouException("fit: a budget is needed: --latency 3ms, --params 200k, --macs 10M, --ace 640M or --size 500kB");
+        if (Budget.IsEmpty && !MedianLatency)
+            throw new BayouException("fit: a budget is needed: --latency 3ms, --params 200k, --macs 10M, --ace 640M or --size 500kB");
         if (Folds is < 0 or > 20) throw new BayouException("fit: 2 to 20 folds are possible; 0 switches cross-validation off");
         if (TimeLimit is < 60) throw new BayouException("fit: a time limit of at least a minute is needed");
         if (TeacherWeight is < 0 or > 1) throw new BayouException("fit: the teacher's share of the loss must be between 0 and 1");
-        if (InitModel is not null && Init is null) throw new BayouException("fit: --init-model names the network of a checkpoint, and there is none: add --init");
+        if (InitModel is not null && Init is null)
+            throw new BayouException("fit: --init-model names the network of a checkpoint, and there is none: add --init");
         return this;
     }
 }

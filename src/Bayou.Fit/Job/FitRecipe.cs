@@ -19,17 +19,33 @@ public static class FitRecipe
     public static int FineTuneEpochs(int pictures) => (int)Math.Clamp(Math.Round(1e5 / pictures), 10, 60);
 
     /// <summary>
-    /// Fine-tuning of a trained network: a third of the learning rate of a training from scratch, lower layers slower where the network knows its layers, light augmentation. The head has had passes of its own
-    /// (<see cref="HeadOnly"/>) before.
+    /// Fine-tuning of a trained network: a third of the learning rate of a training from scratch, lower layers slower where the network knows its layers, light
+    /// augmentation. The head has had passes of its own (<see cref="HeadOnly"/>) before.
     /// </summary>
     public static Recipe FineTune(int epochs, int pictures, bool layerwise, int batch = 64)
     {
         var size = BatchFor(epochs, pictures, batch);
-        return Recipe.Short(epochs, size, lr: 1e-3 * Math.Sqrt(size / 64.0)) with { Name = "fine-tune", LabelSmoothing = 0.1, LayerDecay = layerwise ? 0.8 : 1, DropPath = epochs < LongEpochs ? 0 : 0.05 };
+        return Recipe.Short(epochs, size, lr: 1e-3 * Math.Sqrt(size / 64.0)) with
+        {
+            Name = "fine-tune",
+            LabelSmoothing = 0.1,
+            LayerDecay = layerwise ? 0.8 : 1,
+            DropPath = epochs < LongEpochs ? 0 : 0.05
+        };
     }
 
     /// <summary>The passes in which only the fresh head learns and the body stays as it is.</summary>
-    public static Recipe HeadOnly(Recipe full) => full with { Name = "head-only", Epochs = Math.Clamp(full.Epochs / 5, 1, 5), BaseLr = 3 * full.BaseLr, LayerDecay = 1, DropPath = 0, WarmupEpochs = 0, WarmupSteps = 0 };
+    public static Recipe HeadOnly(Recipe full) =>
+        full with
+        {
+            Name = "head-only",
+            Epochs = Math.Clamp(full.Epochs / 5, 1, 5),
+            BaseLr = 3 * full.BaseLr,
+            LayerDecay = 1,
+            DropPath = 0,
+            WarmupEpochs = 0,
+            WarmupSteps = 0
+        };
 
     /// <summary>The full recipe for a number of epochs.</summary>
     public static Recipe For(int epochs, int pictures, int batch = 64)
@@ -51,8 +67,8 @@ public static class FitRecipe
     }
 
     /// <summary>
-    /// Flips and, where there is time for it, crops. A short training of small pictures has no time for crops: on 20,000 pictures of Fashion-MNIST seen once, shifts of up to
-    /// 4 pixels cost ten points, and mirroring 0.8.
+    /// Flips and, where there is time for it, crops. A short training of small pictures has no time for crops: on 20,000 pictures of Fashion-MNIST seen once,
+    /// shifts of up to 4 pixels cost ten points, and mirroring 0.8.
     /// </summary>
     public static Augmentation Light(DataSplits splits, int epochs) =>
         !IsSmall(splits) ? new Augmentation { ScaleMin = IsShort(epochs) ? 0.5 : 0.25 }

@@ -9,8 +9,10 @@ namespace Bayou.Fit;
 
 /// <summary>Turns what a fit knows at its end into the data of its report.</summary>
 internal sealed record FitReportBuilder(
-    FitOptions Options, DataSplits Splits, DataReport Data, IReadOnlyList<Candidate> Candidates, IReadOnlyDictionary<string, CandidateCost> Costs, IReadOnlyList<Trial> Trials,
-    HalvingPlan Plan, Candidate Chosen, Budget Budget, TrainResult Training, Recipe Recipe, QuantizedModel Quantized, ShippedForms Shipped, FitTest Test, FitResult Result,
+    FitOptions Options, DataSplits Splits, DataReport Data, IReadOnlyList<Candidate> Candidates, IReadOnlyDictionary<string, CandidateCost> Costs,
+    IReadOnlyList<Trial> Trials,
+    HalvingPlan Plan, Candidate Chosen, Budget Budget, TrainResult Training, Recipe Recipe, QuantizedModel Quantized, ShippedForms Shipped, FitTest Test,
+    FitResult Result,
     Preprocessing Preprocessing, IReadOnlyList<string> RunNotes)
 {
     private const int SamplesPerClass = 8, MaxSamples = 240, MaxMistakes = 24, ThumbnailSide = 96;
@@ -55,15 +57,18 @@ internal sealed record FitReportBuilder(
         LatencyPredictions = Options.MeasureAtMost > 0 ? [.. Predictions("fp32", c => c.Fp32), .. Predictions("INT8", c => c.Int8)] : [],
         Rounds = Rounds(),
         Training = TrainingSection(),
-        Confusion = Enumerable.Range(0, Splits.Classes.Count).Select(t => (IReadOnlyList<int>)Enumerable.Range(0, Splits.Classes.Count).Select(p => (int)ShippedTest.Confusion[t, p]).ToList()).ToList(),
-        Mistakes = ShippedTest.ConfidentMistakes.Take(MaxMistakes).Select(m => new ReportPicture(Thumbnail(Splits.Test, m.Index), m.Label, m.Predicted, m.Confidence, Splits.Test.Id(m.Index))).ToList(),
+        Confusion = Enumerable.Range(0, Splits.Classes.Count)
+            .Select(t => (IReadOnlyList<int>)Enumerable.Range(0, Splits.Classes.Count).Select(p => (int)ShippedTest.Confusion[t, p]).ToList()).ToList(),
+        Mistakes = ShippedTest.ConfidentMistakes.Take(MaxMistakes)
+            .Select(m => new ReportPicture(Thumbnail(Splits.Test, m.Index), m.Label, m.Predicted, m.Confidence, Splits.Test.Id(m.Index))).ToList(),
         Layers = Layers(),
         Quantisation = QuantisationSection(),
         Checks =
         [
             new("fp32 ONNX against TorchSharp, real pictures", $"{Shipped.Difference:G2}", "1e-3 at most", Shipped.Difference <= 1e-3),
             new("INT8 ONNX against the fake-quantised network, same class", $"{Test.Agreement:P2}", "99 % at least", Test.Agreement >= 0.99),
-            new("budget, measured after training", Shipped.MeetsBudget ? "met" : string.Join(", ", Budget.Excess(ShippedCost)), Budget.ToString(), Shipped.MeetsBudget),
+            new("budget, measured after training", Shipped.MeetsBudget ? "met" : string.Join(", ", Budget.Excess(ShippedCost)), Budget.ToString(),
+                Shipped.MeetsBudget),
         ],
         Files =
         [
@@ -78,9 +83,11 @@ internal sealed record FitReportBuilder(
         {
             Facts =
             [
-                new("Processor", Machine.Here.Cpu), new("Cores", $"{Machine.Here.Cores} ({Options.ThreadCount} used)"), new("Vector instructions", Machine.Here.Isa), new("System", Machine.Here.Os),
+                new("Processor", Machine.Here.Cpu), new("Cores", $"{Machine.Here.Cores} ({Options.ThreadCount} used)"),
+                new("Vector instructions", Machine.Here.Isa), new("System", Machine.Here.Os),
             ],
-            Versions = [new("Bayou", Machine.Here.Bayou), new(".NET", Machine.Here.DotNet), new("TorchSharp", Version(typeof(TorchSharp.torch))), new("ONNX Runtime", Microsoft.ML.OnnxRuntime.OrtEnv.Instance().GetVersionString())],
+            Versions = [new("Bayou", Machine.Here.Bayou), new(".NET", Machine.Here.DotNet), new("TorchSharp", Version(typeof(TorchSharp.torch))),
+                new("ONNX Runtime", Microsoft.ML.OnnxRuntime.OrtEnv.Instance().GetVersionString())],
         },
         Notes = Notes(),
     };
@@ -90,8 +97,10 @@ internal sealed record FitReportBuilder(
         var notes = new List<string>(RunNotes);
         if (Result.Scratch is { } s)
             notes.Add($"From the checkpoint {s.TestAccuracy:P2} on the test part, from scratch {s.ScratchTestAccuracy:P2}, with the same network, pictures and {s.Epochs} passes.");
-        if (Result.CrossValidation is { } f) notes.Add($"Cross-validation of the chosen network in its last round: {f.Mean:P1}, standard deviation {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds.");
-        if (!Shipped.MeetsBudget) notes.Add($"No form meets the budget after training: {string.Join(", ", Budget.Excess(ShippedCost))}. The faster form is shipped.");
+        if (Result.CrossValidation is { } f)
+            notes.Add($"Cross-validation of the chosen network in its last round: {f.Mean:P1}, standard deviation {f.Deviation * 100:0.0} points over {f.Accuracies.Length} folds.");
+        if (!Shipped.MeetsBudget)
+            notes.Add($"No form meets the budget after training: {string.Join(", ", Budget.Excess(ShippedCost))}. The faster form is shipped.");
         if (Training.Outcome == TrainOutcome.Diverged) notes.Add(Training.Message);
         var noisy = Costs.Values.Count(c => c.Fp32.Noisy || c.Int8.Noisy);
         if (noisy > 0) notes.Add($"{noisy} of {Costs.Count} latency measurements were noisy: something else used the machine.");
@@ -126,7 +135,8 @@ internal sealed record FitReportBuilder(
         }
         if (Result.Scratch is { } scratch)
         {
-            rows.Add(Row(ReportRole.Scratch, Chosen.Description, Shipped.Fp32, scratch.ScratchTestAccuracy, $"test, {scratch.Epochs} passes from scratch", false));
+            rows.Add(Row(ReportRole.Scratch, Chosen.Description, Shipped.Fp32, scratch.ScratchTestAccuracy, $"test, {scratch.Epochs} passes from scratch",
+                false));
         }
         return rows;
     }
@@ -153,12 +163,17 @@ internal sealed record FitReportBuilder(
         int Count(string part, int label) => Data.Parts.FirstOrDefault(p => p.Part == part) is { } r && label < r.ClassCounts.Length ? r.ClassCounts[label] : 0;
         for (var c = 0; c < Splits.Classes.Count; c++) counts.Add(new(Count("train", c), Count("val", c), Count("test", c)));
         var warnings = Data.Warnings.Select(w => new ReportWarning(w)).ToList();
-        if (Data.Unreadable.Length > 0) warnings.Add(new($"{Data.Unreadable.Length} pictures could not be read and were skipped", null, Data.Unreadable.Take(50).Select(u => $"{u.Id}: {u.Reason}").ToList()));
-        if (Data.Skipped.Length > 0) warnings.Add(new($"{Data.Skipped.Length} files are not used", null, Data.Skipped.Take(50).Select(s => $"{s.Path}: {s.Reason}").ToList()));
+        if (Data.Unreadable.Length > 0)
+            warnings.Add(new($"{Data.Unreadable.Length} pictures could not be read and were skipped", null,
+            Data.Unreadable.Take(50).Select(u => $"{u.Id}: {u.Reason}").ToList()));
+        if (Data.Skipped.Length > 0)
+            warnings.Add(new($"{Data.Skipped.Length} files are not used", null, Data.Skipped.Take(50).Select(s => $"{s.Path}: {s.Reason}").ToList()));
         return new ReportDataCheck
         {
             Description = $"{Data.Count} {(Data.Colour == 0 ? "grey" : Data.Grey == 0 ? "colour" : "grey and colour")} pictures" +
-                (Data.Width is { } w && Data.Height is { } h ? w.Min == w.Max && h.Min == h.Max ? $", {w.Min} x {h.Min} pixels" : $", {w.Min} to {w.Max} pixels wide, {h.Min} to {h.Max} high" : "") + $"; {Data.Origin}",
+                (Data.Width is { } w && Data.Height is { } h
+                    ? w.Min == w.Max && h.Min == h.Max ? $", {w.Min} x {h.Min} pixels" : $", {w.Min} to {w.Max} pixels wide, {h.Min} to {h.Max} high" : "")
+                    + $"; {Data.Origin}",
             Counts = counts,
             Samples = Samples(),
             Warnings = warnings,
@@ -234,16 +249,25 @@ internal sealed record FitReportBuilder(
         {
             Recipe =
             [
-                new("Optimiser", $"AdamW, learning rate {Recipe.LearningRate:G3}, weight decay {Recipe.WeightDecay:G2}"), new("Epochs", $"{Recipe.Epochs}"), new("Batch", $"{Recipe.Batch}"),
-                new("Schedule", $"cosine to {Recipe.MinLr:G2}, warm-up {Recipe.WarmupEpochs:G2} epochs"), new("Averaged weights", Recipe.EmaDecay > 0 ? $"decay {Recipe.EmaDecay}" : "off"),
-                new("Label smoothing", Off(Recipe.LabelSmoothing)), new("Mixup / CutMix", Recipe.Mixes ? $"{Off(Recipe.MixupAlpha)} / {Off(Recipe.CutmixAlpha)}, probability {Recipe.MixProbability}" : "off"),
-                new("RandAugment", Recipe.RandAugment.Length == 0 ? "off" : Recipe.RandAugment), new("Random erasing", Off(Recipe.RandomErasing)), new("Stochastic depth", Off(Recipe.DropPath)),
+                new("Optimiser", $"AdamW, learning rate {Recipe.LearningRate:G3}, weight decay {Recipe.WeightDecay:G2}"), new("Epochs", $"{Recipe.Epochs}"),
+                new("Batch", $"{Recipe.Batch}"),
+                new("Schedule", $"cosine to {Recipe.MinLr:G2}, warm-up {Recipe.WarmupEpochs:G2} epochs"),
+                new("Averaged weights", Recipe.EmaDecay > 0 ? $"decay {Recipe.EmaDecay}" : "off"),
+                new("Label smoothing", Off(Recipe.LabelSmoothing)),
+                new("Mixup / CutMix", Recipe.Mixes ? $"{Off(Recipe.MixupAlpha)} / {Off(Recipe.CutmixAlpha)}, probability {Recipe.MixProbability}" : "off"),
+                new("RandAugment", Recipe.RandAugment.Length == 0 ? "off" : Recipe.RandAugment), new("Random erasing", Off(Recipe.RandomErasing)),
+                new("Stochastic depth", Off(Recipe.DropPath)),
                 .. Recipe.LayerDecay < 1 ? [new ReportFact("Layer-wise decay", $"{Recipe.LayerDecay}")] : Array.Empty<ReportFact>(),
-                .. Recipe.DistillWeight > 0 ? [new ReportFact("Distillation", $"{Recipe.DistillWeight:P0} of the loss, temperature {Recipe.DistillTemperature}")] : Array.Empty<ReportFact>(),
+                .. Recipe.DistillWeight > 0
+                    ? [new ReportFact("Distillation", $"{Recipe.DistillWeight:P0} of the loss, temperature {Recipe.DistillTemperature}")]
+                    : Array.Empty<ReportFact>(),
             ],
-            Loss = [Curve("training loss", c => c.TrainLoss), Curve("validation loss", c => c.Val?.Loss), Curve("validation loss, averaged weights", c => c.EmaVal?.Loss)],
+            Loss = [Curve("training loss", c => c.TrainLoss), Curve("validation loss", c => c.Val?.Loss),
+                Curve("validation loss, averaged weights", c => c.EmaVal?.Loss)],
             Accuracy = [Curve("validation", c => c.Val?.Top1), Curve("validation, averaged weights", c => c.EmaVal?.Top1)],
-            LearningRate = rates.Length == 0 ? [] : [new("learning rate", Enumerable.Range(0, rates.Length).Where(i => i % thin == 0).Select(i => (double)i / steps).ToList(), rates.Where((_, i) => i % thin == 0).ToList())],
+            LearningRate = rates.Length == 0
+                ? [] : [new("learning rate", Enumerable.Range(0, rates.Length).Where(i => i % thin == 0).Select(i => (double)i / steps).ToList(),
+                rates.Where((_, i) => i % thin == 0).ToList())],
             PicturesPerSecond = Result.PicturesPerSecond,
             Seconds = Training.Seconds,
         };
@@ -252,7 +276,8 @@ internal sealed record FitReportBuilder(
     private List<ReportLayer> Layers()
     {
         var graph = Shipped.Form == ModelForm.Fp32 ? Quantized.FloatGraph : Quantized.Graph;
-        var latencies = OnnxProfile.PerNodeLatency(Shipped.OnnxPath, new OnnxRunnerOptions { Threads = Options.ThreadCount }).GroupBy(n => n.Node).ToDictionary(g => g.Key, g => g.Sum(n => n.Microseconds) / 1000);
+        var latencies = OnnxProfile.PerNodeLatency(Shipped.OnnxPath, new OnnxRunnerOptions { Threads = Options.ThreadCount }).GroupBy(n => n.Node)
+            .ToDictionary(g => g.Key, g => g.Sum(n => n.Microseconds) / 1000);
         var shapes = graph.Nodes.ToDictionary(n => n.Name, n => string.Join(" x ", n.Output.ShapeAt(1).Skip(1)));
         return Cost.Of(graph).Nodes.Select(n => new ReportLayer
         {

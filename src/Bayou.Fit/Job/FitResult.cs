@@ -125,7 +125,8 @@ public sealed record FitResult
 /// <param name="Epochs">Passes of both.</param>
 /// <param name="Seconds">Time of the fine-tuning.</param>
 /// <param name="ScratchSeconds">Time of the training from scratch.</param>
-public sealed record FitScratch(double? ValAccuracy, double TestAccuracy, double? ScratchValAccuracy, double ScratchTestAccuracy, int Epochs, double Seconds, double ScratchSeconds);
+public sealed record FitScratch(double? ValAccuracy, double TestAccuracy, double? ScratchValAccuracy, double ScratchTestAccuracy, int Epochs, double Seconds,
+    double ScratchSeconds);
 
 /// <summary>Accuracy over the folds of a cross-validation.</summary>
 /// <param name="Accuracies">Of every fold.</param>

@@ -39,11 +39,14 @@ internal sealed class FitSearch(FitRun run) : FitStep(run)
     {
         var folds = FoldCount(setup.Splits);
         if (folds > 0 && trainees.Count > 1)
-            Note(Options.Folds is null ? $"a class has fewer than 100 pictures: candidates are judged by {folds}-fold cross-validation" : $"candidates are judged by {folds}-fold cross-validation");
+            Note(Options.Folds is null
+                ? $"a class has fewer than 100 pictures: candidates are judged by {folds}-fold cross-validation"
+                : $"candidates are judged by {folds}-fold cross-validation");
         var (rung, index, count) = (0, 0, 1);
         // A trial that takes far more than its share ends where it is.
         var most = Plan.Limited ? Math.Max(10, 0.3 * Plan.Limit) : 0;
-        var judge = new ShortTraining(setup, folds, most, (fraction, text) => Progress.Status((index + fraction) / count, $"round {rung + 1}, candidate {index + 1} of {count}: {text}"));
+        var judge = new ShortTraining(setup, folds, most,
+            (fraction, text) => Progress.Status((index + fraction) / count, $"round {rung + 1}, candidate {index + 1} of {count}: {text}"));
         return SuccessiveHalving.Run(trainees, halving, judge, Store, (candidate, r, i, n, trial) =>
         {
             (rung, index, count) = (r, i, n);

@@ -31,7 +31,8 @@ internal sealed class FitShipping(FitRun run) : FitStep(run)
         return quantized;
     }
 
-    public ShippedForms Ship(Graph graph, QuantizedModel quantized, Layer network, DataSplits splits, Preprocessing preprocessing, Candidate chosen, Budget budget, CalibrationPictures calibration)
+    public ShippedForms Ship(Graph graph, QuantizedModel quantized, Layer network, DataSplits splits, Preprocessing preprocessing, Candidate chosen,
+        Budget budget, CalibrationPictures calibration)
     {
         var metadata = OnnxClassifier.Metadata(preprocessing, splits.Classes, chosen.Key);
         var samples = calibration.Validation(chosen.InputSize, 64).Images;
@@ -45,7 +46,8 @@ internal sealed class FitShipping(FitRun run) : FitStep(run)
         {
             difference = (runner.Run(samples) - network.call(samples)).abs().max().item<float>();
         }
-        if (difference > 1e-3) throw new BayouException($"fit: the fp32 ONNX file differs from TorchSharp by {difference:G3} on real pictures; it is not shipped");
+        if (difference > 1e-3)
+            throw new BayouException($"fit: the fp32 ONNX file differs from TorchSharp by {difference:G3} on real pictures; it is not shipped");
         network.Save(Path.Combine(Options.Folder, "model.safetensors"), metadata);
 
         var (fp32Bytes, int8Bytes) = (File.ReadAllBytes(fp32Path), File.ReadAllBytes(int8Path));
@@ -58,7 +60,8 @@ internal sealed class FitShipping(FitRun run) : FitStep(run)
             int8 = Shipping.Measure(int8Bytes, Cost.Of(quantized.Graph), ModelForm.Int8, Options.ThreadCount, quick: false);
             // Of the forms that fit the more accurate on validation; on a tie the faster.
             form = new[] { (Cost: fp32, Accuracy: accuracy.FloatAccuracy ?? 0), (Cost: int8, Accuracy: accuracy.Accuracy ?? 0) }
-                .Where(f => budget.Fits(f.Cost)).OrderByDescending(f => f.Accuracy).ThenBy(f => f.Cost.LatencyMs).Select(f => (ModelForm?)f.Cost.Form).FirstOrDefault();
+                .Where(f => budget.Fits(f.Cost)).OrderByDescending(f => f.Accuracy).ThenBy(f => f.Cost.LatencyMs).Select(f => (ModelForm?)f.Cost.Form)
+                    .FirstOrDefault();
         }
         var meets = form is not null;
         form ??= fp32.LatencyMs <= int8.LatencyMs ? ModelForm.Fp32 : ModelForm.Int8;
@@ -94,7 +97,8 @@ internal sealed class FitShipping(FitRun run) : FitStep(run)
 }
 
 /// <summary>Both forms as written and measured after training.</summary>
-internal sealed record ShippedForms(ModelForm Form, bool MeetsBudget, FormCost Fp32, FormCost Int8, string Fp32Path, string Int8Path, string OnnxPath, double Difference);
+internal sealed record ShippedForms(ModelForm Form, bool MeetsBudget, FormCost Fp32, FormCost Int8, string Fp32Path, string Int8Path, string OnnxPath,
+    double Difference);
 
 /// <summary>What the test part said.</summary>
 internal sealed record FitTest(Evaluation Fp32, Evaluation Int8, double Agreement);

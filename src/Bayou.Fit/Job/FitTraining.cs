@@ -73,7 +73,8 @@ internal sealed class FitTraining(FitRun run) : FitStep(run)
             CheckpointEvery = 500,
             MaxSeconds = Plan.Limited ? Math.Max(1, Plan.Left) : 0,
             Note = Progress.Line,
-            Progress = p => Progress.Status((double)p.Step / p.Steps, $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {Time(p.Eta)} left"),
+            Progress = p => Progress.Status((double)p.Step / p.Steps,
+                $"epoch {p.Epoch + 1} of {p.Epochs}, loss {p.Loss:0.000}, {p.ImagesPerSecond:0} img/s, {Time(p.Eta)} left"),
             EpochDone = e =>
             {
                 if (part == "train")
@@ -102,7 +103,8 @@ internal sealed class FitTraining(FitRun run) : FitStep(run)
     {
         var evaluation = Evaluator.Evaluate(scratch.Network, new LoaderSource(setup.Eval(setup.Splits.Test, chosen.InputSize)), Cancel);
         Progress.Line($"test: {test.Fp32.Top1:P2} from the checkpoint, {evaluation.Top1:P2} from scratch with the same pictures and passes");
-        return new FitScratch(tuned.Result.BestAccuracy, test.Fp32.Top1, scratch.Result.BestAccuracy, evaluation.Top1, tuned.Plan.Epochs, tuned.Result.Seconds, scratch.Result.Seconds);
+        return new FitScratch(tuned.Result.BestAccuracy, test.Fp32.Top1, scratch.Result.BestAccuracy, evaluation.Top1, tuned.Plan.Epochs, tuned.Result.Seconds,
+            scratch.Result.Seconds);
     }
 
     private static string Time(TimeSpan t) => t.TotalHours >= 1 ? $"{(int)t.TotalHours}:{t.Minutes:00}:{t.Seconds:00}" : $"{t.Minutes}:{t.Seconds:00}";

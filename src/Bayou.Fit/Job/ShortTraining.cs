@@ -9,8 +9,8 @@ using static TorchSharp.torch;
 namespace Bayou.Fit;
 
 /// <summary>
-/// Judges a candidate by a short training with a schedule of its own on the first pictures of a fixed shuffle: every candidate of a round sees the same ones. Where pictures are few, by such a training on
-/// every fold of a cross-validation over training and validation part.
+/// Judges a candidate by a short training with a schedule of its own on the first pictures of a fixed shuffle: every candidate of a round sees the same ones.
+/// Where pictures are few, by such a training on every fold of a cross-validation over training and validation part.
 /// </summary>
 internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSeconds, Action<double, string>? status) : IQualityJudge
 {
@@ -26,7 +26,8 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
         var clock = Stopwatch.StartNew();
         if (folds <= 1)
         {
-            var (score, note) = Train(candidate, setup.Splits.Train, Shuffled(setup.Splits.Val, Math.Min(MaxVal, setup.Splits.Val.Count)), effort, 0, 1, cancel);
+            var (score, note) = Train(candidate, setup.Splits.Train, Shuffled(setup.Splits.Val, Math.Min(MaxVal, setup.Splits.Val.Count)), effort, 0, 1,
+                cancel);
             return new Trial(candidate.Key, rung, effort, score.Top1, score.Loss, clock.Elapsed.TotalSeconds, note);
         }
         var parts = CrossValidation.Folds(new Concatenation(setup.Splits.Train, setup.Splits.Val), folds, setup.Seed);
@@ -39,7 +40,8 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
         }
         // Pooled over the held-out pictures, not over the folds.
         double Pooled(Func<Score, double> value) => scores.Zip(parts, (s, p) => value(s) * p.HeldOut.Count).Sum() / parts.Sum(p => p.HeldOut.Count);
-        return new Trial(candidate.Key, rung, effort * folds, Pooled(s => s.Top1), Pooled(s => s.Loss), clock.Elapsed.TotalSeconds, null, scores.Select(s => s.Top1).ToArray());
+        return new Trial(candidate.Key, rung, effort * folds, Pooled(s => s.Top1), Pooled(s => s.Loss), clock.Elapsed.TotalSeconds, null,
+            scores.Select(s => s.Top1).ToArray());
     }
 
     /// <summary>Training pictures a second of a candidate, from a few steps on noise.</summary>
@@ -64,7 +66,8 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
         return batch / best * 0.8;
     }
 
-    private (Score Score, string? Note) Train(Candidate candidate, IImageDataset trainPart, IImageDataset heldOut, long effort, int part, int parts, CancellationToken cancel)
+    private (Score Score, string? Note) Train(Candidate candidate, IImageDataset trainPart, IImageDataset heldOut, long effort, int part, int parts,
+        CancellationToken cancel)
     {
         using var scope = NewDisposeScope();
         manual_seed(setup.Seed);
@@ -77,7 +80,8 @@ internal sealed class ShortTraining(TrainingSetup setup, int folds, double maxSe
             Cancellation = cancel,
             EvaluateEvery = epochs,
             MaxSeconds = maxSeconds,
-            Progress = p => status?.Invoke((part + (double)p.Step / p.Steps) / parts, $"{(parts > 1 ? $"fold {part + 1}, " : "")}{p.ImagesPerSecond:0} img/s, loss {p.Loss:0.000}"),
+            Progress = p => status?.Invoke((part + (double)p.Step / p.Steps) / parts,
+                $"{(parts > 1 ? $"fold {part + 1}, " : "")}{p.ImagesPerSecond:0} img/s, loss {p.Loss:0.000}"),
         });
         cancel.ThrowIfCancellationRequested();
         if (result.Outcome == TrainOutcome.Diverged) return (new(double.NaN, double.NaN, double.NaN), result.Message);

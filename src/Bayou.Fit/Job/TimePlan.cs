@@ -4,8 +4,9 @@ using Bayou.Core;
 namespace Bayou.Fit;
 
 /// <summary>
-/// How a fit with --time spends it: at most a fifth on candidates, 30 % on the search, and what is left but a reserve for quantising, shipping and the report on the training.
-/// The seconds of earlier sessions of the same run count, and what was decided is kept in the run store, so that a resumed run decides the same.
+/// How a fit with --time spends it: at most a fifth on candidates, 30 % on the search, and what is left but a reserve for quantising, shipping and the report
+/// on the training. The seconds of earlier sessions of the same run count, and what was decided is kept in the run store, so that a resumed run decides the
+/// same.
 /// </summary>
 internal sealed class TimePlan
 {

@@ -4,7 +4,10 @@ using Bayou.Train;
 
 namespace Bayou.Fit;
 
-/// <summary>What all trainings of a fit have in common: the data and how they are shown, the answer to unequal classes, the teacher, and whether they start from a checkpoint.</summary>
+/// <summary>
+/// What all trainings of a fit have in common: the data and how they are shown, the answer to unequal classes, the teacher, and whether they start from a
+/// checkpoint.
+/// </summary>
 internal sealed record TrainingSetup(DataSplits Splits, ModelOptions Model, Func<int, Preprocessing> Preprocessing, int Seed, BalanceMode Balance)
 {
     public Teacher? Teacher { get; init; }

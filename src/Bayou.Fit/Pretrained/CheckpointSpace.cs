@@ -22,9 +22,11 @@ public sealed class CheckpointSpace(PretrainedModel pretrained, IReadOnlyList<st
 
     /// <summary>The largest of the remaining sizes that fit.</summary>
     public IReadOnlyList<Candidate> Near(ProposalContext context, int count, Func<CostEstimate, double> load, IReadOnlySet<string> known) =>
-        Sizes(context).Select(s => At(s, context)).OfType<Candidate>().Where(c => !known.Contains(c.Key) && load(c.Estimate) <= 1).OrderByDescending(c => c.Estimate.Macs).Take(count).ToList();
+        Sizes(context).Select(s => At(s, context)).OfType<Candidate>().Where(c => !known.Contains(c.Key) && load(c.Estimate) <= 1)
+            .OrderByDescending(c => c.Estimate.Macs).Take(count).ToList();
 
-    // From the size of the checkpoint down to a third of it; a larger input than the pictures have tells nothing new, a smaller one than the network takes is left out when it is built.
+    // From the size of the checkpoint down to a third of it; a larger input than the pictures have tells nothing new, a smaller one than the network takes is
+    // left out when it is built.
     private List<int> Sizes(ProposalContext context)
     {
         var top = pretrained.InputSize <= 40 ? pretrained.InputSize : Math.Min(pretrained.InputSize, Math.Max(64, (context.PictureSize + 31) / 32 * 32));

@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 namespace Bayou.Fit;
 
 /// <summary>
-/// A trained network as a starting point: what it is, and its weights. Files of `bayou fit` and `bayou train` say what they are; official checkpoints are recognised by their name or their size.
+/// A trained network as a starting point: what it is, and its weights. Files of `bayou fit` and `bayou train` say what they are; official checkpoints are
+/// recognised by their name or their size.
 /// </summary>
 /// <param name="Path">The checkpoint.</param>
 /// <param name="Model">Catalog name, or the key of a ConvNeXt that fit proposed.</param>
@@ -43,7 +44,9 @@ public sealed record PretrainedModel(string Path, string Model, Preprocessing? P
         };
     }
 
-    /// <summary>The network for other classes and channels: its body has the checkpoint's weights, its head starts fresh unless the classes are the checkpoint's own.</summary>
+    /// <summary>
+    /// The network for other classes and channels: its body has the checkpoint's weights, its head starts fresh unless the classes are the checkpoint's own.
+    /// </summary>
     /// <param name="options">Classes, channels, stochastic depth.</param>
     /// <param name="classes">Names of the classes; where they equal <see cref="Labels"/> the head is kept. Null: kept if it fits.</param>
     /// <param name="note">Told what was done to head and stem.</param>
@@ -66,7 +69,10 @@ public sealed record PretrainedModel(string Path, string Model, Preprocessing? P
     /// <summary>The same network with fresh weights.</summary>
     public Layer CreateFresh(ModelOptions options) => Make(options);
 
-    /// <summary>Loads a checkpoint into a network but for a head that is not wanted or has other classes; a stem for other channels is summed or repeated over the channels.</summary>
+    /// <summary>
+    /// Loads a checkpoint into a network but for a head that is not wanted or has other classes; a stem for other channels is summed or repeated over the
+    /// channels.
+    /// </summary>
     public static void Load(Layer network, string path, bool keepHead, Action<string>? note = null)
     {
         using var scope = NewDisposeScope();
@@ -94,7 +100,8 @@ public sealed record PretrainedModel(string Path, string Model, Preprocessing? P
         return linear.Bias is null ? [$"{name}.weight"] : [$"{name}.weight", $"{name}.bias"];
     }
 
-    // A convolution whose only difference is its number of input channels: grey pictures see the sum of the colour filters, colour pictures a third of the grey one each.
+    // A convolution whose only difference is its number of input channels: grey pictures see the sum of the colour filters, colour pictures a third of the grey
+    // one each.
     private static bool AdaptStem(Layer network, WeightFile file, string key)
     {
         var (target, source) = (network.get_parameter(key), file.Get(key));
@@ -122,7 +129,8 @@ public sealed record PretrainedModel(string Path, string Model, Preprocessing? P
     // By the official file name, or as the catalog model with the nearest number of parameters whose keys are all there.
     private static string Recognise(WeightFile file, string path)
     {
-        var byName = Catalog.Models.Entries.FirstOrDefault(e => e.WeightsFile is { } f && string.Equals(f, System.IO.Path.GetFileName(path), StringComparison.OrdinalIgnoreCase));
+        var byName = Catalog.Models.Entries.FirstOrDefault(e =>
+            e.WeightsFile is { } f && string.Equals(f, System.IO.Path.GetFileName(path), StringComparison.OrdinalIgnoreCase));
         if (byName is not null) return byName.Name;
         var count = file.Keys.Sum(k => file.Info(k).Shape.Aggregate(1L, (a, b) => a * b));
         foreach (var entry in Catalog.Models.Entries.Where(e => Math.Abs(e.Parameters - count) < 0.1 * count).OrderBy(e => Math.Abs(e.Parameters - count)))

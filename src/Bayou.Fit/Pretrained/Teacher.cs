@@ -8,7 +8,8 @@ using static TorchSharp.torch;
 namespace Bayou.Fit;
 
 /// <summary>
-/// A trained classifier that another network learns from. It sees the student's own pictures, brought to its own input size, channels and normalisation; its classes are matched by name.
+/// A trained classifier that another network learns from. It sees the student's own pictures, brought to its own input size, channels and normalisation; its
+/// classes are matched by name.
 /// </summary>
 public sealed class Teacher : IDisposable
 {
@@ -17,13 +18,15 @@ public sealed class Teacher : IDisposable
     private readonly Preprocessing preprocessing;
     private readonly long[]? order;
 
-    private Teacher(string path, Func<Tensor, Tensor> run, IDisposable owned, Preprocessing preprocessing, IReadOnlyList<string> labels, IReadOnlyList<string> classes)
+    private Teacher(string path, Func<Tensor, Tensor> run, IDisposable owned, Preprocessing preprocessing, IReadOnlyList<string> labels,
+        IReadOnlyList<string> classes)
     {
         (this.run, this.owned, this.preprocessing) = (run, owned, preprocessing);
         if (labels.Count == 0 || labels.SequenceEqual(classes)) return;
         order = classes.Select(c => (long)labels.ToList().IndexOf(c)).ToArray();
         var missing = classes.Where((_, i) => order[i] < 0).ToList();
-        if (missing.Count > 0) throw new BayouException($"the teacher '{path}' does not know {string.Join(", ", missing.Take(5))}: a teacher must have all classes of the data (it has {string.Join(", ", labels.Take(5))}...)");
+        if (missing.Count > 0)
+            throw new BayouException($"the teacher '{path}' does not know {string.Join(", ", missing.Take(5))}: a teacher must have all classes of the data (it has {string.Join(", ", labels.Take(5))}...)");
     }
 
     /// <summary>Opens a model.onnx of Bayou, or a checkpoint (see <see cref="PretrainedModel.Open"/>).</summary>
@@ -47,7 +50,8 @@ public sealed class Teacher : IDisposable
             var network = pretrained.Create(new ModelOptions(labels.Count, pretrained.Channels), labels);
             opened = network;
             network.eval();
-            return new Teacher(path, x => network.call(x), network, pretrained.Preprocessing ?? Preprocessing.For(pretrained.InputSize, pretrained.Channels), pretrained.Labels, classes);
+            return new Teacher(path, x => network.call(x), network, pretrained.Preprocessing ?? Preprocessing.For(pretrained.InputSize, pretrained.Channels),
+                pretrained.Labels, classes);
         }
         catch
         {

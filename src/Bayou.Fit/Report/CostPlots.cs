@@ -9,13 +9,16 @@ public static class CostPlots
 {
     private const int MostLayers = 40;
 
-    /// <summary>Horizontal bars for each layer, one for each series, first layer on top. Of more than forty layers the forty with the largest values are shown.</summary>
+    /// <summary>
+    /// Horizontal bars for each layer, one for each series, first layer on top. Of more than forty layers the forty with the largest values are shown.
+    /// </summary>
     /// <param name="layers">Layers and their values, one for each series.</param>
     /// <param name="series">Names of the series; with one there is no legend.</param>
     /// <param name="label">What the values are, with their unit.</param>
     /// <param name="width">Width in pixels.</param>
     /// <exception cref="BayouException">There are no finite values.</exception>
-    public static PlotImage Layers(IReadOnlyList<(string Layer, IReadOnlyList<double> Values)> layers, IReadOnlyList<string> series, string label, int width = 860)
+    public static PlotImage Layers(IReadOnlyList<(string Layer, IReadOnlyList<double> Values)> layers, IReadOnlyList<string> series, string label,
+        int width = 860)
     {
         var finite = layers.Where(b => b.Values.All(double.IsFinite)).ToList();
         if (finite.Count == 0) throw new BayouException($"The plot of {label} has nothing to show: no layer has a value.");
@@ -25,7 +28,8 @@ public static class CostPlots
         for (var s = 0; s < series.Count; s++)
         {
             var colour = PlotStyle.Lines[s % PlotStyle.Lines.Count];
-            var drawn = plot.Add.Bars(shown.Select((b, i) => new Bar { Position = -i + 0.4 - thick * (s + 0.5), Value = b.Values[s], FillColor = colour, LineWidth = 0, Size = thick }).ToArray());
+            var drawn = plot.Add.Bars(shown.Select((b, i) =>
+                new Bar { Position = -i + 0.4 - thick * (s + 0.5), Value = b.Values[s], FillColor = colour, LineWidth = 0, Size = thick }).ToArray());
             drawn.Horizontal = true;
             if (series.Count > 1) drawn.LegendText = series[s];
         }
@@ -34,7 +38,8 @@ public static class CostPlots
         plot.Axes.AutoScale();
         plot.Axes.SetLimitsY(-shown.Count + 0.4, 0.6);
         if (series.Count > 1) PlotStyle.AddLegend(plot);
-        return new PlotImage(plot, width, 90 + shown.Count * Math.Max(16, 8 * series.Count), $"{label} of {shown.Count} layers.", [.. PlotStyle.Lines.Select(c => (c, LinePattern.Solid))]);
+        return new PlotImage(plot, width, 90 + shown.Count * Math.Max(16, 8 * series.Count), $"{label} of {shown.Count} layers.",
+            [.. PlotStyle.Lines.Select(c => (c, LinePattern.Solid))]);
     }
 
     /// <summary>Predicted over measured values: what lies on the diagonal is right.</summary>
@@ -54,7 +59,8 @@ public static class CostPlots
         var groups = finite.GroupBy(p => p.Group).ToList();
         for (var g = 0; g < groups.Count; g++)
         {
-            var markers = plot.Add.Markers(groups[g].Select(p => new Coordinates(p.Measured, p.Predicted)).ToArray(), g % 2 == 0 ? MarkerShape.FilledCircle : MarkerShape.FilledDiamond, 6, colours[g % colours.Count]);
+            var markers = plot.Add.Markers(groups[g].Select(p => new Coordinates(p.Measured, p.Predicted)).ToArray(),
+                g % 2 == 0 ? MarkerShape.FilledCircle : MarkerShape.FilledDiamond, 6, colours[g % colours.Count]);
             markers.LegendText = groups[g].Key;
         }
         plot.Axes.SetLimits(low - margin, high + margin, low - margin, high + margin);

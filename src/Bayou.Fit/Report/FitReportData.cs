@@ -106,7 +106,13 @@ public sealed record FitReportData
     }
 
     /// <summary>The same data without any picture, for a small <c>run.json</c>.</summary>
-    public FitReportData WithoutPictures() => this with { Mistakes = [], Data = Data is null ? null : Data with { Samples = [] }, Robustness = Robustness is null ? null : Robustness with { Strip = [] } };
+    public FitReportData WithoutPictures() =>
+        this with
+        {
+            Mistakes = [],
+            Data = Data is null ? null : Data with { Samples = [] },
+            Robustness = Robustness is null ? null : Robustness with { Strip = [] }
+        };
 }
 
 /// <summary>What was shipped.</summary>

@@ -29,7 +29,8 @@ public static class HeatMaps
         for (var i = 0; i < maps.Count; i++)
         {
             var map = maps[i];
-            if (map.Values.Count != map.Height * map.Width) throw new BayouException($"The heat map '{map.Title}' has {map.Values.Count} values for {map.Height} x {map.Width}.");
+            if (map.Values.Count != map.Height * map.Width)
+                throw new BayouException($"The heat map '{map.Title}' has {map.Values.Count} values for {map.Height} x {map.Width}.");
             var left = i * (1 + gap);
             var image = plot.Add.Heatmap(Shrunk(map));
             image.Colormap = new ScottPlot.Colormaps.Viridis();

@@ -53,7 +53,9 @@ internal sealed class HtmlWriter
         .Replace("\"", "&quot;", StringComparison.Ordinal)
         .Replace("'", "&#39;", StringComparison.Ordinal);
 
-    /// <summary>Text without the characters that no page may contain (controls, halves of a surrogate pair): they become U+FFFD, line breaks and tabs spaces.</summary>
+    /// <summary>
+    /// Text without the characters that no page may contain (controls, halves of a surrogate pair): they become U+FFFD, line breaks and tabs spaces.
+    /// </summary>
     public static string Clean(string? value)
     {
         if (string.IsNullOrEmpty(value)) return "";

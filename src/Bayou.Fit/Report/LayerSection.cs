@@ -30,7 +30,8 @@ internal static class LayerSection
             if (hasAce) page.Add(PageParts.Cell(layer.Ace, Units.Count(layer.Ace)));
             if (hasTime)
             {
-                page.Add(PageParts.Cell(layer.LatencyMs, layer.LatencyMs is { } ms && double.IsFinite(ms) ? (1000 * ms).ToString("F1", CultureInfo.InvariantCulture) : Units.Missing));
+                page.Add(PageParts.Cell(layer.LatencyMs,
+                    layer.LatencyMs is { } ms && double.IsFinite(ms) ? (1000 * ms).ToString("F1", CultureInfo.InvariantCulture) : Units.Missing));
                 page.Add(PageParts.Bar(time > 0 ? (layer.LatencyMs ?? 0) / time : 0));
             }
             page.Add($"</tr>");

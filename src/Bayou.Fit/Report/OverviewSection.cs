@@ -79,7 +79,8 @@ internal static class OverviewSection
         _ => verdict.SizeBytes,
     };
 
-    private static string Value(ReportQuantity quantity, double? value) => quantity == ReportQuantity.Latency ? Units.Milliseconds(value) : Units.Of(quantity, value);
+    private static string Value(ReportQuantity quantity, double? value) =>
+        quantity == ReportQuantity.Latency ? Units.Milliseconds(value) : Units.Of(quantity, value);
 
     private static void Tile(HtmlWriter page, string title, string value, string more) =>
         page.Add($"<div class=\"tile\"><dt>{title}</dt><dd><span class=\"value\">{value}</span><span class=\"more\">{more}</span></dd></div>");
@@ -129,7 +130,8 @@ internal static class OverviewSection
         var gains = new List<string>();
         if (fp32.LatencyMs > 0 && int8.LatencyMs > 0) gains.Add(Ratio(fp32.LatencyMs.Value / int8.LatencyMs.Value, "faster", "slower"));
         if (fp32.SizeBytes > 0 && int8.SizeBytes > 0) gains.Add(Ratio((double)fp32.SizeBytes.Value / int8.SizeBytes.Value, "smaller", "larger"));
-        if (fp32.AccuracyOn == int8.AccuracyOn && fp32.Accuracy is { } before && int8.Accuracy is { } after) gains.Add($"{Units.Points(after - before)} of accuracy");
+        if (fp32.AccuracyOn == int8.AccuracyOn && fp32.Accuracy is { } before && int8.Accuracy is { } after)
+            gains.Add($"{Units.Points(after - before)} of accuracy");
         if (gains.Count > 0) page.Add($"<p class=\"note\">INT8 of {PageParts.Name(int8.Model)}: {string.Join(", ", gains)}, against its fp32 form.</p>");
     }
 

@@ -80,7 +80,8 @@ public sealed partial class PlotImage
 
         foreach (var element in svg.Descendants().ToList())
         {
-            if (DashOf(element) is { Intervals.Length: > 0 } dash) element.SetAttributeValue("stroke-dasharray", string.Join(' ', dash.Intervals.Select(i => Number(i))));
+            if (DashOf(element) is { Intervals.Length: > 0 } dash)
+                element.SetAttributeValue("stroke-dasharray", string.Join(' ', dash.Intervals.Select(i => Number(i))));
             foreach (var attribute in element.Attributes().ToList()) Tidy(attribute, themed);
             if (element.Name.LocalName != "text") continue;
             element.Value = element.Value.Trim();

@@ -22,8 +22,9 @@ public static class Plots
     private const int LongestCurve = 400;       // points of a line: more than a plot has pixels to show, and the page stays small
 
     /// <summary>
-    /// Accuracy over latency: circles fp32, diamonds INT8, hollow and grey what exceeds a budget, a ring around the chosen and the best discarded, the budget as a
-    /// dashed line with everything beyond it shaded. A thin line joins the forms of one model. Latency is logarithmic when it spans more than a factor of 12.
+    /// Accuracy over latency: circles fp32, diamonds INT8, hollow and grey what exceeds a budget, a ring around the chosen and the best discarded, the budget
+    /// as a dashed line with everything beyond it shaded. A thin line joins the forms of one model. Latency is logarithmic when it spans more than a factor of
+    /// 12.
     /// </summary>
     /// <param name="points">All models in all forms; those without a positive latency are left out.</param>
     /// <param name="budgetMs">The latency budget (ms), if there is one.</param>
@@ -33,7 +34,8 @@ public static class Plots
     public static PlotImage AccuracyLatency(IReadOnlyList<AccuracyLatencyPoint> points, double? budgetMs = null, int width = 860, int height = 440)
     {
         var shown = points.Where(p => double.IsFinite(p.LatencyMs) && p.LatencyMs > 0).ToList();
-        if (shown.Count == 0) throw new BayouException("The accuracy-latency plot has nothing to show: no point has a positive latency. Measure latencies first.");
+        if (shown.Count == 0)
+            throw new BayouException("The accuracy-latency plot has nothing to show: no point has a positive latency. Measure latencies first.");
         var budget = budgetMs is > 0 && double.IsFinite(budgetMs.Value) ? budgetMs : null;
 
         var latencies = shown.Select(p => p.LatencyMs).Concat(budget is { } limit ? [limit] : []).ToList();

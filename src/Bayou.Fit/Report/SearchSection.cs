@@ -10,7 +10,8 @@ internal static class SearchSection
         if (data.LatencyPredictions.Count > 0)
         {
             var error = data.LatencyPredictions.Average(p => Math.Abs(p.Predicted - p.Measured) / p.Measured);
-            PageParts.Plot(page, "lp", HtmlWriter.Of($"Latency as predicted from the other measured candidates, over the measured one: mean error {Units.Percent(error)}. The costs of the candidates that were not measured are such predictions; what ships was measured."),
+            PageParts.Plot(page, "lp",
+                HtmlWriter.Of($"Latency as predicted from the other measured candidates, over the measured one: mean error {Units.Percent(error)}. The costs of the candidates that were not measured are such predictions; what ships was measured."),
                 width => CostPlots.PredictedMeasured(data.LatencyPredictions, "ms", width));
         }
         if (data.Rounds.Count > 0) WriteRounds(page, data);

@@ -40,7 +40,8 @@ internal static class Units
     /// <summary>A budget's value in its unit; a limit somebody typed carries no trailing zeros.</summary>
     public static string Of(ReportQuantity quantity, double? value) => quantity switch
     {
-        ReportQuantity.Latency => value is { } ms && double.IsFinite(ms) ? Math.Round(ms, 4).ToString("G4", CultureInfo.InvariantCulture) + Space + "ms" : Missing,
+        ReportQuantity.Latency =>
+            value is { } ms && double.IsFinite(ms) ? Math.Round(ms, 4).ToString("G4", CultureInfo.InvariantCulture) + Space + "ms" : Missing,
         ReportQuantity.Size => Bytes(value),
         _ => Count(value),
     };

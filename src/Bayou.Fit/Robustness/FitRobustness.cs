@@ -5,7 +5,9 @@ using Bayou.Train;
 
 namespace Bayou.Fit;
 
-/// <summary>The short robustness measurement at the end of a fit: the 15 test corruptions at one severity on some test pictures, within a few seconds.</summary>
+/// <summary>
+/// The short robustness measurement at the end of a fit: the 15 test corruptions at one severity on some test pictures, within a few seconds.
+/// </summary>
 internal static class FitRobustness
 {
     private const int Severity = 3, MaxPictures = 200, LeastPictures = 24;
@@ -19,7 +21,8 @@ internal static class FitRobustness
     /// <param name="progress">Where it says how far it is.</param>
     /// <param name="cancel">Ends the fit.</param>
     /// <returns>The report's section; null when it is switched off or nothing was measured in time.</returns>
-    public static ReportRobustness? Measure(string shipped, IImageDataset test, FitOptions options, RunStore store, IFitProgress progress, CancellationToken cancel)
+    public static ReportRobustness? Measure(string shipped, IImageDataset test, FitOptions options, RunStore store, IFitProgress progress,
+        CancellationToken cancel)
     {
         if (!options.Robustness || test.Count == 0) return null;
         using var classifier = new OnnxClassifier(shipped, options.ThreadCount);
@@ -29,7 +32,8 @@ internal static class FitRobustness
         var order = Enumerable.Range(0, test.Count).ToArray();
         SampleRandom.For(options.Seed, 0, -1).Shuffle<int>(order);
         var pictures = new Subset(test, order.Take(count));
-        var task = new ClassificationRobustness("shipped", $"{new FileInfo(shipped).Length}", classifier.Runner.Run, classifier.Preprocessing, pictures, options.ThreadCount);
+        var task = new ClassificationRobustness("shipped", $"{new FileInfo(shipped).Length}", classifier.Runner.Run, classifier.Preprocessing, pictures,
+            options.ThreadCount);
         var robustness = new RobustnessOptions
         {
             Severities = [Severity],
@@ -47,7 +51,8 @@ internal static class FitRobustness
             Severity = Severity,
             Clean = result.Clean,
             Mean = result.MeanQuality,
-            Corruptions = [.. result.Cells.Select(c => new ReportCorruption(RobustnessPlots.Label(c.Corruption), c.Corruption.Group().ToString().ToLowerInvariant(), c.Quality))],
+            Corruptions = [.. result.Cells.Select(c =>
+                new ReportCorruption(RobustnessPlots.Label(c.Corruption), c.Corruption.Group().ToString().ToLowerInvariant(), c.Quality))],
             Left = Corruptions.Test.Count - result.Cells.Count,
             Strip = RobustnessStrip.Draw([task], task.Clean(0), 0, Severity, robustness),
         };

@@ -9,7 +9,8 @@ namespace Bayou.Fit;
 public static class RobustnessPlots
 {
     private static readonly MarkerShape[] markers =
-        [MarkerShape.FilledCircle, MarkerShape.FilledDiamond, MarkerShape.FilledSquare, MarkerShape.FilledTriangleUp, MarkerShape.FilledTriangleDown, MarkerShape.OpenCircle];
+        [MarkerShape.FilledCircle, MarkerShape.FilledDiamond, MarkerShape.FilledSquare, MarkerShape.FilledTriangleUp, MarkerShape.FilledTriangleDown,
+            MarkerShape.OpenCircle];
 
     /// <summary>Quality under each corruption, mean over its severities, beside the clean one.</summary>
     /// <param name="results">One a model.</param>
@@ -40,7 +41,8 @@ public static class RobustnessPlots
                 loss.LineWidth = 1.2f;
             }
         }
-        plot.Axes.Bottom.TickGenerator = new NumericManual([.. Enumerable.Range(0, corruptions.Count + 1).Select(k => (double)k)], ["clean", .. corruptions.Select(Label)]);
+        plot.Axes.Bottom.TickGenerator =
+            new NumericManual([.. Enumerable.Range(0, corruptions.Count + 1).Select(k => (double)k)], ["clean", .. corruptions.Select(Label)]);
         plot.Axes.Bottom.TickLabelStyle.Rotation = -35;
         plot.Axes.Bottom.TickLabelStyle.Alignment = Alignment.MiddleRight;
         plot.Axes.Bottom.MinimumSize = 92;

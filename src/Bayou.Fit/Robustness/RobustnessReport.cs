@@ -30,7 +30,8 @@ public sealed record ModelRobustness(string Model, double Clean, double MeanAccu
 /// <param name="Notes">What a reader must know.</param>
 /// <param name="Models">The models.</param>
 public sealed record RobustnessReport(
-    string Metric, int Pictures, IReadOnlyList<int> Severities, IReadOnlyList<string> Constants, string Baseline, IReadOnlyList<string> Notes, IReadOnlyList<ModelRobustness> Models)
+    string Metric, int Pictures, IReadOnlyList<int> Severities, IReadOnlyList<string> Constants, string Baseline, IReadOnlyList<string> Notes,
+    IReadOnlyList<ModelRobustness> Models)
 {
     /// <summary>Puts measurements in relation to a baseline.</summary>
     /// <param name="results">At least one.</param>
@@ -38,16 +39,20 @@ public sealed record RobustnessReport(
     /// <param name="severities">Severities measured.</param>
     /// <param name="options">How it was measured.</param>
     public static RobustnessReport Of(
-        IReadOnlyList<RobustnessResult> results, (string Name, IReadOnlyDictionary<Corruption, double> Errors) baseline, IReadOnlyList<int> severities, RobustnessOptions options)
+        IReadOnlyList<RobustnessResult> results, (string Name, IReadOnlyDictionary<Corruption, double> Errors) baseline, IReadOnlyList<int> severities,
+        RobustnessOptions options)
     {
         var notes = new List<string>();
         var published = ReferenceEquals(baseline.Errors, CorruptionErrors.AlexNet);
-        if (published && severities.Count < 5) notes.Add("AlexNet's published errors are means over all five severities: with fewer, CE and mCE are no published figures.");
-        if (published && !results[0].Sets.Contains(CorruptionSet.ImageNet224)) notes.Add("AlexNet's published errors are of ImageNet-C: on other data they are a yardstick only.");
+        if (published && severities.Count < 5)
+            notes.Add("AlexNet's published errors are means over all five severities: with fewer, CE and mCE are no published figures.");
+        if (published && !results[0].Sets.Contains(CorruptionSet.ImageNet224))
+            notes.Add("AlexNet's published errors are of ImageNet-C: on other data they are a yardstick only.");
         if (options.Corruptions.Contains(Corruption.Frost) && (options.Frost ?? FrostPictures.Procedural).IsProcedural)
             notes.Add("Frost is blended from procedural pictures; --frost takes a folder with the published ones.");
         if (options.Corruptions.Any(c => c.IsValidation())) notes.Add("Validation corruptions are listed and count neither in the mean nor in the mCE.");
-        return new(results[0].Metric, results[0].Pictures, severities, [.. results[0].Sets.Select(Words)], baseline.Name, notes, [.. results.Select(r => Model(r, baseline.Errors))]);
+        return new(results[0].Metric, results[0].Pictures, severities, [.. results[0].Sets.Select(Words)], baseline.Name, notes,
+            [.. results.Select(r => Model(r, baseline.Errors))]);
     }
 
     private static ModelRobustness Model(RobustnessResult r, IReadOnlyDictionary<Corruption, double> baseline) =>

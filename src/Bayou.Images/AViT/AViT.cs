@@ -24,9 +24,9 @@ public sealed record HaltingLayer(Tensor Active, Tensor Halting, Tensor Output);
 public sealed record HaltingTrace(Tensor Logits, Tensor Depth, Tensor Ponder, IReadOnlyList<HaltingLayer> Layers);
 
 /// <summary>
-/// A-ViT (Yin et al., CVPR 2022, arXiv 2112.07658): a DeiT whose tokens halt one by one, each at its own depth; channel 0 of a block's output is the halting logit, so that the weights
-/// are DeiT's, key by key. In eval mode halted tokens are really removed and time falls with them; captured or in training they are masked, with the same logits.
-/// [N, C, H, W] -> logits [N, classes].
+/// A-ViT (Yin et al., CVPR 2022, arXiv 2112.07658): a DeiT whose tokens halt one by one, each at its own depth; channel 0 of a block's output is the halting
+/// logit, so that the weights are DeiT's, key by key. In eval mode halted tokens are really removed and time falls with them; captured or in training they are
+/// masked, with the same logits. [N, C, H, W] -> logits [N, classes].
 /// </summary>
 public sealed partial class AViT : VisionTransformer
 {

@@ -22,13 +22,15 @@ public static class HaltingLoss
     public static Tensor Ponder(Tensor ponder) => ponder.mean();
 
     /// <summary>
-    /// The wanted share of each layer: a bell of deviation 1 around layer <paramref name="mean"/> (from 0), scaled so that the layers before the mean sum to 0.98. It does not sum to 1.
+    /// The wanted share of each layer: a bell of deviation 1 around layer <paramref name="mean"/> (from 0), scaled so that the layers before the mean sum to
+    /// 0.98. It does not sum to 1.
     /// </summary>
     /// <param name="depth">Layers; 12 in the paper.</param>
     /// <param name="mean">8 in the paper.</param>
     public static double[] Target(int depth, double mean = 8)
     {
-        if (depth < 2 || mean <= 0 || mean >= depth) throw new BayouException($"the distributional prior wants tokens to halt around layer {mean}: it must lie between 0 and the depth {depth}");
+        if (depth < 2 || mean <= 0 || mean >= depth)
+            throw new BayouException($"the distributional prior wants tokens to halt around layer {mean}: it must lie between 0 and the depth {depth}");
         var bell = Enumerable.Range(0, depth).Select(l => Math.Exp(-0.5 * (l - mean) * (l - mean))).ToArray();
         var before = bell.Where((_, l) => l < mean).Sum();
         return bell.Select(v => 0.98 * v / before).ToArray();
@@ -36,11 +38,13 @@ public static class HaltingLoss
 
     /// <summary>Mean halting probability of each layer, [layers].</summary>
     public static Tensor LayerMeans(IReadOnlyList<HaltingLayer> layers, HaltingStatistics statistics) =>
-        stack(layers.Select(l => (statistics == HaltingStatistics.OfficialSlice ? l.Halting.slice(0, 1, long.MaxValue, 1) : l.Halting.slice(1, 1, long.MaxValue, 1)).mean()).ToArray());
+        stack(layers.Select(l =>
+            (statistics == HaltingStatistics.OfficialSlice ? l.Halting.slice(0, 1, long.MaxValue, 1) : l.Halting.slice(1, 1, long.MaxValue, 1)).mean())
+            .ToArray());
 
     /// <summary>
-    /// KL(target || d) over the layers, divided by their number, with d the layer means normalised to sum 1 and then cut to [0.01, 0.99]. A scalar, which training adds only where it is
-    /// positive (a target that does not sum to 1 can make it negative).
+    /// KL(target || d) over the layers, divided by their number, with d the layer means normalised to sum 1 and then cut to [0.01, 0.99]. A scalar, which
+    /// training adds only where it is positive (a target that does not sum to 1 can make it negative).
     /// </summary>
     /// <param name="means">[layers] of <see cref="LayerMeans"/>.</param>
     /// <param name="target">One value a layer.</param>

@@ -7,7 +7,8 @@ namespace Bayou.Images;
 
 /// <summary>What a pass that removes tokens did.</summary>
 /// <param name="Logits">[N, classes].</param>
-/// <param name="Depths">By picture and token (class token first): layers that the token ran through. Tokens that were left when their picture's answer was fixed stop with it.</param>
+/// <param name="Depths">By picture and token (class token first): layers that the token ran through. Tokens that were left when their picture's answer was
+/// fixed stop with it.</param>
 /// <param name="TokensPerLayer">Tokens that ran, all pictures together, by layer.</param>
 public sealed record RemovalTrace(Tensor Logits, int[][] Depths, long[] TokensPerLayer)
 {
@@ -19,8 +20,8 @@ public sealed record RemovalTrace(Tensor Logits, int[][] Depths, long[] TokensPe
 public sealed partial class AViT
 {
     /// <summary>
-    /// Runs each layer only on the tokens that are left: the rows of all pictures lie packed in one matrix, attention looks at each picture's own. A picture whose class token halts is
-    /// done, whatever its patches do. The logits are those of <see cref="Masked"/>.
+    /// Runs each layer only on the tokens that are left: the rows of all pictures lie packed in one matrix, attention looks at each picture's own. A picture
+    /// whose class token halts is done, whatever its patches do. The logits are those of <see cref="Masked"/>.
     /// </summary>
     public RemovalTrace Removing(Tensor x)
     {

@@ -36,13 +36,16 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork, ITrainingSetti
 
     private double DefaultPriorMean => Math.Round(Config.Depth * 2.0 / 3);
 
-    /// <summary>Log-odds of the mean halting probability with which the halting stage begins: 0.018, so that almost all tokens run through almost all layers.</summary>
+    /// <summary>
+    /// Log-odds of the mean halting probability with which the halting stage begins: 0.018, so that almost all tokens run through almost all layers.
+    /// </summary>
     public const double FirstLogit = -4;
 
     /// <inheritdoc/>
     public IReadOnlyList<TrainStage> Stages(Recipe recipe)
     {
-        if (HaltingShare is < 0 or > 1) throw new BayouException($"A-ViT: the halting stage's share of the epochs is {HaltingShare}; it must be between 0 and 1");
+        if (HaltingShare is < 0 or > 1)
+            throw new BayouException($"A-ViT: the halting stage's share of the epochs is {HaltingShare}; it must be between 0 and 1");
         var halting = recipe.Epochs == 1 ? HaltingShare >= 0.5 ? 1 : 0 : (int)Math.Round(recipe.Epochs * HaltingShare);
         TrainStage Stage(string name, int epochs, Action begin, Action<IBatchSource>? change) =>
             new(name, recipe with { Epochs = epochs, WarmupEpochs = Math.Min(recipe.WarmupEpochs, epochs) }, begin, change);
@@ -72,8 +75,9 @@ public sealed partial class AViT : ITrainingLoss, IStagedNetwork, ITrainingSetti
     }
 
     /// <summary>
-    /// Moves channel 0 of the position table so that some pictures' mean halting probability has the log-odds <see cref="FirstLogit"/>, if it is lower: gates far below zero pass no gradient and
-    /// would never wake (the published constants suit published DeiT weights). The residual stream carries the shift through all layers, and it is saved with the weights.
+    /// Moves channel 0 of the position table so that some pictures' mean halting probability has the log-odds <see cref="FirstLogit"/>, if it is lower: gates
+    /// far below zero pass no gradient and would never wake (the published constants suit published DeiT weights). The residual stream carries the shift
+    /// through all layers, and it is saved with the weights.
     /// </summary>
     public void Wake(IBatchSource pictures)
     {

@@ -13,7 +13,8 @@ public static class ClassifyExtensions
     /// <param name="path">The picture.</param>
     /// <param name="preprocessing">How the network was trained to see pictures; null: 224 pixels, ImageNet mean and deviation.</param>
     /// <param name="labels">Class names; without them classes are numbered.</param>
-    public static Classification Classify(this nn.Module<Tensor, Tensor> model, string path, Preprocessing? preprocessing = null, IReadOnlyList<string>? labels = null)
+    public static Classification Classify(this nn.Module<Tensor, Tensor> model, string path, Preprocessing? preprocessing = null,
+        IReadOnlyList<string>? labels = null)
     {
         preprocessing ??= Preprocessing.For(224);
         var training = model.training;

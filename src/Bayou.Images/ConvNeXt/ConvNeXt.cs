@@ -36,7 +36,8 @@ public sealed record ConvNeXtConfig
     public double HeadInitScale { get; init; } = 1;
 
     /// <summary>
-    /// Initial weights with deviation 1 / sqrt(fan-in) instead of the official 0.02, which suits widths of a hundred and more and starves narrow networks in short trainings.
+    /// Initial weights with deviation 1 / sqrt(fan-in) instead of the official 0.02, which suits widths of a hundred and more and starves narrow networks in
+    /// short trainings.
     /// </summary>
     public bool FanInInit { get; init; }
 
@@ -105,9 +106,12 @@ public sealed class ConvNeXt : Layer, IFeatureNetwork, ILayerwise
 
     private static void Check(ConvNeXtConfig c)
     {
-        if (c.Depths.Length == 0 || c.Depths.Length != c.Dims.Length) throw new BayouException($"ConvNeXt: {c.Depths.Length} depths and {c.Dims.Length} dims; one of each a stage is needed");
-        if (c.Depths.Any(d => d < 0) || c.Depths.Sum() == 0 || c.Dims.Any(d => d <= 0)) throw new BayouException("ConvNeXt: depths must not be negative, dims must be positive, and there must be a block");
-        if (c.Patch <= 0 || c.Kernel <= 0 || c.Kernel % 2 == 0) throw new BayouException($"ConvNeXt: patch {c.Patch} must be positive and kernel {c.Kernel} odd");
+        if (c.Depths.Length == 0 || c.Depths.Length != c.Dims.Length)
+            throw new BayouException($"ConvNeXt: {c.Depths.Length} depths and {c.Dims.Length} dims; one of each a stage is needed");
+        if (c.Depths.Any(d => d < 0) || c.Depths.Sum() == 0 || c.Dims.Any(d => d <= 0))
+            throw new BayouException("ConvNeXt: depths must not be negative, dims must be positive, and there must be a block");
+        if (c.Patch <= 0 || c.Kernel <= 0 || c.Kernel % 2 == 0)
+            throw new BayouException($"ConvNeXt: patch {c.Patch} must be positive and kernel {c.Kernel} odd");
         if (c.Classes <= 0 || c.InChannels <= 0) throw new BayouException("ConvNeXt: classes and input channels must be positive");
         if (c.DropPath is < 0 or >= 1) throw new BayouException($"ConvNeXt: drop path rate {c.DropPath} must be in [0, 1)");
     }

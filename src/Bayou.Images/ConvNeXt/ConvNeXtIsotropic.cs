@@ -17,7 +17,8 @@ public sealed class ConvNeXtIsotropic : Layer, IFeatureNetwork
     /// <summary>Builds the network; layerScale 0 (the default of S and B) leaves gamma out.</summary>
     public ConvNeXtIsotropic(int depth, int dim, int classes = 1000, int inChannels = 3, double dropPath = 0, double layerScale = 0, double headInitScale = 1)
     {
-        if (depth <= 0 || dim <= 0 || classes <= 0 || inChannels <= 0) throw new BayouException("ConvNeXtIsotropic: depth, dim, classes and channels must be positive");
+        if (depth <= 0 || dim <= 0 || classes <= 0 || inChannels <= 0)
+            throw new BayouException("ConvNeXtIsotropic: depth, dim, classes and channels must be positive");
         var rates = StochasticDepth.Rates(dropPath, depth);
         stem = new Conv2d(inChannels, dim, 16, stride: 16);
         blocks = new Sequential(rates.Select(r => new ConvNeXtBlock(dim, 7, r, layerScale)).ToArray<Layer>());

@@ -11,11 +11,16 @@ public static class ConvNeXtVariants
     /// <summary>Catalog entries.</summary>
     public static IEnumerable<ModelEntry> Entries { get; } =
     [
-        Entry("tiny", [3, 3, 9, 3], 96, 28_589_128, "ImageNet-1K top-1 82.1 % at 224 (4.5 GMAC); from 22K: 82.9 %, 84.1 % at 384", "convnext_tiny_1k_224_ema.pth"),
-        Entry("small", [3, 3, 27, 3], 96, 50_223_688, "ImageNet-1K top-1 83.1 % at 224 (8.7 GMAC); from 22K: 84.6 %, 85.8 % at 384", "convnext_small_1k_224_ema.pth"),
-        Entry("base", [3, 3, 27, 3], 128, 88_591_464, "ImageNet-1K top-1 83.8 % at 224 (15.4 GMAC), 85.1 % at 384; from 22K: 85.8 %, 86.8 % at 384", "convnext_base_1k_224_ema.pth"),
-        Entry("large", [3, 3, 27, 3], 192, 197_767_336, "ImageNet-1K top-1 84.3 % at 224 (34.4 GMAC), 85.5 % at 384; from 22K: 86.6 %, 87.5 % at 384", "convnext_large_1k_224_ema.pth"),
-        Entry("xlarge", [3, 3, 27, 3], 256, 350_196_968, "from ImageNet-22K: top-1 87.0 % at 224 (60.9 GMAC), 87.8 % at 384", "convnext_xlarge_22k_1k_224_ema.pth"),
+        Entry("tiny", [3, 3, 9, 3], 96, 28_589_128, "ImageNet-1K top-1 82.1 % at 224 (4.5 GMAC); from 22K: 82.9 %, 84.1 % at 384",
+            "convnext_tiny_1k_224_ema.pth"),
+        Entry("small", [3, 3, 27, 3], 96, 50_223_688, "ImageNet-1K top-1 83.1 % at 224 (8.7 GMAC); from 22K: 84.6 %, 85.8 % at 384",
+            "convnext_small_1k_224_ema.pth"),
+        Entry("base", [3, 3, 27, 3], 128, 88_591_464, "ImageNet-1K top-1 83.8 % at 224 (15.4 GMAC), 85.1 % at 384; from 22K: 85.8 %, 86.8 % at 384",
+            "convnext_base_1k_224_ema.pth"),
+        Entry("large", [3, 3, 27, 3], 192, 197_767_336, "ImageNet-1K top-1 84.3 % at 224 (34.4 GMAC), 85.5 % at 384; from 22K: 86.6 %, 87.5 % at 384",
+            "convnext_large_1k_224_ema.pth"),
+        Entry("xlarge", [3, 3, 27, 3], 256, 350_196_968, "from ImageNet-22K: top-1 87.0 % at 224 (60.9 GMAC), 87.8 % at 384",
+            "convnext_xlarge_22k_1k_224_ema.pth"),
         Isotropic("small", 18, 384, 0, 22_308_712, "ImageNet-1K top-1 78.7 % at 224 (4.3 GMAC)"),
         Isotropic("base", 18, 768, 0, 87_083_752, "ImageNet-1K top-1 82.0 % at 224 (16.9 GMAC)"),
         Isotropic("large", 36, 1024, 1e-6, 305_942_504, "ImageNet-1K top-1 82.6 % at 224 (59.7 GMAC)"),

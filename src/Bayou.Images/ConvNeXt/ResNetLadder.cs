@@ -64,8 +64,8 @@ public sealed record LadderConfig
 }
 
 /// <summary>
-/// The network of any ladder step. No official code exists; the structure reproduces the paper's published multiply-accumulate counts of all steps in both regimes
-/// (specs/convnext.md, section 1.3). [N, 3, H, W] -> logits [N, classes].
+/// The network of any ladder step. No official code exists; the structure reproduces the paper's published multiply-accumulate counts of all steps in both
+/// regimes (specs/convnext.md, section 1.3). [N, 3, H, W] -> logits [N, classes].
 /// </summary>
 public sealed class ResNetLadder : Layer, IFeatureNetwork
 {
@@ -83,7 +83,8 @@ public sealed class ResNetLadder : Layer, IFeatureNetwork
             ? c.SeparateDownsampling
                 ? new Sequential(new Conv2d(c.InChannels, stemChannels, 4, stride: 4), Norm(c, stemChannels))
                 : new Sequential(new Conv2d(c.InChannels, stemChannels, 4, stride: 4, bias: false), Norm(c, stemChannels), new ActivationLayer(c.Activation))
-            : new Sequential(new Conv2d(c.InChannels, stemChannels, 7, stride: 2, padding: 3, bias: false), Norm(c, stemChannels), new ActivationLayer(c.Activation), new MaxPool2d(3, 2, 1));
+            : new Sequential(new Conv2d(c.InChannels, stemChannels, 7, stride: 2, padding: 3, bias: false), Norm(c, stemChannels),
+                new ActivationLayer(c.Activation), new MaxPool2d(3, 2, 1));
 
         var rates = StochasticDepth.Rates(c.DropPath, c.Depths.Sum());
         stages = new LayerList<Sequential>();
@@ -173,7 +174,8 @@ public sealed class LadderBlock : Layer
             n2 = ResNetLadder.Norm(c, middle);
         }
         n3 = c.FewerNorms ? null : ResNetLadder.Norm(c, outChannels);
-        if (stride != 1 || inChannels != outChannels) ds = new Sequential(new Conv2d(inChannels, outChannels, 1, stride, bias: false), ResNetLadder.Norm(c, outChannels));
+        if (stride != 1 || inChannels != outChannels)
+            ds = new Sequential(new Conv2d(inChannels, outChannels, 1, stride, bias: false), ResNetLadder.Norm(c, outChannels));
         drop_path = new DropPath(dropPath);
         RegisterComponents();
     }
@@ -181,7 +183,8 @@ public sealed class LadderBlock : Layer
     /// <summary>act(shortcut + branch), or without the activation from step "fewer activations" on.</summary>
     public override Tensor forward(Tensor x)
     {
-        // The one activation that stays lies between the 1x1 convolutions: after conv2 once the depthwise convolution has moved up, around the k x k one before that.
+        // The one activation that stays lies between the 1x1 convolutions: after conv2 once the depthwise convolution has moved up, around the k x k one before
+        // that.
         var y = Normed(n1, conv1.call(x));
         if (!fewerActivations) y = Activate(y, activation);
         y = Normed(n2, conv2.call(y));

@@ -5,8 +5,9 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// All-MLP decoder of SegFormer (Xie et al., NeurIPS 2021, arXiv 2105.15203, section 3.2) on the features of any backbone: every map is projected to one width, brought to the finest map's size
-/// (bilinear), all are joined from coarse to fine and mixed by one 1x1 convolution. Maps [N, C_i, H_i, W_i], finest first -> [N, classes, H_0, W_0]. Keys are those of the official decode_head.
+/// All-MLP decoder of SegFormer (Xie et al., NeurIPS 2021, arXiv 2105.15203, section 3.2) on the features of any backbone: every map is projected to one width,
+/// brought to the finest map's size (bilinear), all are joined from coarse to fine and mixed by one 1x1 convolution. Maps [N, C_i, H_i, W_i], finest first ->
+/// [N, classes, H_0, W_0]. Keys are those of the official decode_head.
 /// </summary>
 public sealed class SegFormerHead : Layer
 {
@@ -82,7 +83,8 @@ public sealed class SegmentationNetwork : Layer
     private readonly SegFormerHead decode_head;
 
     /// <summary>Puts a head on a backbone.</summary>
-    /// <param name="backbone">Gives features at every stage, finest first; with FAN a <see cref="Fan"/> without classes, or any catalog network of features.</param>
+    /// <param name="backbone">Gives features at every stage, finest first; with FAN a <see cref="Fan"/> without classes, or any catalog network of
+    /// features.</param>
     /// <param name="head">Built for the channels of those maps.</param>
     public SegmentationNetwork(Layer backbone, SegFormerHead head)
     {
@@ -95,7 +97,10 @@ public sealed class SegmentationNetwork : Layer
     public override Tensor forward(Tensor x) => BilinearResize.To(decode_head.Of(((IFeatureNetwork)backbone).Features(x)), x.shape[2], x.shape[3]);
 }
 
-/// <summary>Bilinear interpolation of maps (pixel centres aligned, borders repeated: PyTorch's align_corners = False) as two matrix products, so that it can be captured, exported and trained.</summary>
+/// <summary>
+/// Bilinear interpolation of maps (pixel centres aligned, borders repeated: PyTorch's align_corners = False) as two matrix products, so that it can be
+/// captured, exported and trained.
+/// </summary>
 public static class BilinearResize
 {
     /// <summary>[N, C, H, W] -> [N, C, rows, columns].</summary>

@@ -66,7 +66,8 @@ public sealed class AttentionExplainer : IExplainer
     public static SaliencyMap Heat(AttentionMap map, int picture = 0)
     {
         var layout = map.Layout;
-        if (map.Saliency is { } saliency) return Grid(saliency.data<float>().ToArray().AsSpan(picture * (int)saliency.shape[1], (int)saliency.shape[1]), layout);
+        if (map.Saliency is { } saliency)
+            return Grid(saliency.data<float>().ToArray().AsSpan(picture * (int)saliency.shape[1], (int)saliency.shape[1]), layout);
         var weights = map.Weights!;
         var (heads, queries, keys) = ((int)weights.shape[1], (int)weights.shape[2], (int)weights.shape[3]);
         var values = weights.data<float>().ToArray();

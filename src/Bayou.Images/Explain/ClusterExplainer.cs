@@ -9,7 +9,8 @@ namespace Bayou.Images;
 public sealed class ClusterExplainer : IExplainer
 {
     // Distinct for most eyes (Okabe and Ito), then repeated darker.
-    private static readonly byte[][] Colours = [[86, 180, 233], [230, 159, 0], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167], [120, 120, 120]];
+    private static readonly byte[][] Colours =
+        [[86, 180, 233], [230, 159, 0], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167], [120, 120, 120]];
 
     /// <inheritdoc/>
     public string Name => "clusters";
@@ -37,7 +38,15 @@ public sealed class ClusterExplainer : IExplainer
         var stages = maps.Select((m, i) =>
         {
             var values = TokenGrouping.Eigenvalues(m);
-            return new { stage = i, channels = m.shape[1], rows = m.shape[2], columns = m.shape[3], significant = TokenGrouping.Significant(values), eigenvalues = values.Take(20).ToArray() };
+            return new
+            {
+                stage = i,
+                channels = m.shape[1],
+                rows = m.shape[2],
+                columns = m.shape[3],
+                significant = TokenGrouping.Significant(values),
+                eigenvalues = values.Take(20).ToArray()
+            };
         }).ToList();
         var sizes = Enumerable.Range(0, groups).Select(g => labels.Count(l => l == g)).ToArray();
         return new Explanation(
@@ -45,7 +54,8 @@ public sealed class ClusterExplainer : IExplainer
             new { method = Name, stage = chosen, clusters = groups, rows, columns, labels, sizes, stages },
             [
                 $"stage {chosen}, {rows} x {columns} places in {groups} groups of {string.Join(", ", sizes)}",
-                .. stages.Select(s => $"stage {s.stage} ({s.channels} channels, {s.rows} x {s.columns}): {s.significant} eigenvalues of the affinity above 1 % of the largest"),
+                .. stages.Select(s =>
+                    $"stage {s.stage} ({s.channels} channels, {s.rows} x {s.columns}): {s.significant} eigenvalues of the affinity above 1 % of the largest"),
             ]);
     }
 

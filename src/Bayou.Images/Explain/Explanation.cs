@@ -24,8 +24,11 @@ public sealed record ExplainRequest(Layer Model, Preprocessing Preprocessing, Im
     /// <summary>The part of the picture that the network sees, at the size it sees it.</summary>
     public ImageBuffer Seen { get; } = Preprocessing.Fit(Picture);
 
-    /// <summary>The same part for people to look at, at least <see cref="ShownSide"/> pixels a side: a network's 32 pixels are too small to see a map on.</summary>
-    public ImageBuffer Shown => (Preprocessing with { Size = Preprocessing.Size * Math.Max(1, (ShownSide + Preprocessing.Size - 1) / Preprocessing.Size) }).Fit(Picture);
+    /// <summary>
+    /// The same part for people to look at, at least <see cref="ShownSide"/> pixels a side: a network's 32 pixels are too small to see a map on.
+    /// </summary>
+    public ImageBuffer Shown =>
+        (Preprocessing with { Size = Preprocessing.Size * Math.Max(1, (ShownSide + Preprocessing.Size - 1) / Preprocessing.Size) }).Fit(Picture);
 
     /// <summary>Least side of pictures that are written.</summary>
     public const int ShownSide = 384;
@@ -39,7 +42,8 @@ public sealed record ExplainRequest(Layer Model, Preprocessing Preprocessing, Im
 /// <param name="Facts">What goes into the JSON file.</param>
 /// <param name="Lines">What a person reads in the terminal.</param>
 /// <param name="Heat">How much each place counts, where the method says so: compared with fixation maps.</param>
-public sealed record Explanation(IReadOnlyList<(string Name, ImageBuffer Picture)> Pictures, object Facts, IReadOnlyList<string> Lines, SaliencyMap? Heat = null);
+public sealed record Explanation(IReadOnlyList<(string Name, ImageBuffer Picture)> Pictures, object Facts, IReadOnlyList<string> Lines,
+    SaliencyMap? Heat = null);
 
 /// <summary>A method of `bayou explain --method NAME`.</summary>
 public interface IExplainer

@@ -45,7 +45,8 @@ public static class TokenGrouping
         var (_, vectors) = linalg.eigh(affinity.mul(scale.unsqueeze(0)).mul(scale.unsqueeze(1)));
         var leading = nn.functional.normalize(vectors.slice(1, count - groups, count, 1), 2, 1).contiguous();
         var labels = KMeans(leading.data<double>().ToArray(), count, groups, new Random(seed));
-        var bySize = labels.GroupBy(l => l).OrderByDescending(g => g.Count()).ThenBy(g => g.Key).Select((g, i) => (g.Key, i)).ToDictionary(p => p.Key, p => p.i);
+        var bySize = labels.GroupBy(l => l).OrderByDescending(g => g.Count()).ThenBy(g => g.Key).Select((g, i) => (g.Key, i))
+            .ToDictionary(p => p.Key, p => p.i);
         return labels.Select(l => bySize[l]).ToArray();
     }
 

@@ -103,13 +103,15 @@ public sealed class Fan : Layer, IFeatureNetwork, ICheckpointLayouts
         Config = config;
         Check(config);
         var (dims, last) = (config.Dims, config.Dims[^1]);
-        patch_embed = config.StemDepths is { } depths ? new FanHybridStem(config.InChannels, dims[0], depths, config.StemDims) : new FanConvStem(config.InChannels, dims[0], config.Patch);
+        patch_embed = config.StemDepths is { } depths
+            ? new FanHybridStem(config.InChannels, dims[0], depths, config.StemDims) : new FanConvStem(config.InChannels, dims[0], config.Patch);
         if (config.Positions) pos_embed = new FourierPositions(dims[0], config.FlooredPositions);
         blocks = new LayerList<Block>();
         for (var b = 0; b < dims.Length; b++)
         {
             var next = b + 1 < dims.Length && dims[b + 1] != dims[b] ? new OverlapEmbed(dims[b], dims[b + 1]) : null;
-            blocks.Add(new Block(dims[b], new FanTokenMixing(dims[b], config.Heads[b], config.QkvBias), ChannelMixing(config, b), config.DropPath, 1e-6, config.Eta ?? 0, next));
+            blocks.Add(new Block(dims[b], new FanTokenMixing(dims[b], config.Heads[b], config.QkvBias), ChannelMixing(config, b), config.DropPath, 1e-6,
+                config.Eta ?? 0, next));
         }
         cls_token = NewParameter(empty(1, 1, last));
         Init.TruncatedNormal(cls_token, std: 0.02);
@@ -173,7 +175,8 @@ public sealed class Fan : Layer, IFeatureNetwork, ICheckpointLayouts
     {
         const string positions = "pos_embeder.";
         if (key.StartsWith(positions, StringComparison.Ordinal)) return ["pos_embed." + key[positions.Length..]];
-        return key.Split('.') is ["cls_attn_blocks", var block, "attn", "qkv", var kind] ? [.. new[] { "q", "k", "v" }.Select(p => $"cls_attn_blocks.{block}.attn.{p}.{kind}")] : null;
+        return key.Split('.') is ["cls_attn_blocks", var block, "attn", "qkv", var kind]
+            ? [.. new[] { "q", "k", "v" }.Select(p => $"cls_attn_blocks.{block}.attn.{p}.{kind}")] : null;
     }
 
     private Tensor Placed(Tensor tokens) => pos_embed is null ? tokens : Add(tokens, ToChannelsLast(pos_embed.call(tokens)));

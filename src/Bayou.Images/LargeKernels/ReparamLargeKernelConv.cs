@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// Depthwise KxK convolution with an optional parallel kxk one, each with its own batch normalisation, summed (RepLKNet, section 3, guideline 3); merged it is one KxK convolution with bias.
-/// [N, C, H, W] -> [N, C, H / stride, W / stride].
+/// Depthwise KxK convolution with an optional parallel kxk one, each with its own batch normalisation, summed (RepLKNet, section 3, guideline 3); merged it is
+/// one KxK convolution with bias. [N, C, H, W] -> [N, C, H / stride, W / stride].
 /// </summary>
 public sealed class ReparamLargeKernelConv : Layer
 {

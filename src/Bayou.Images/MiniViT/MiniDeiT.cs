@@ -58,13 +58,15 @@ public sealed record MiniDeiTConfig
     /// <summary>Stochastic-depth rate of the last layer.</summary>
     public double DropPath { get; init; }
 
-    /// <summary>Initial weights with deviation 1 / sqrt(fan-in), and transformations that start as the identity: for narrow networks in short trainings.</summary>
+    /// <summary>
+    /// Initial weights with deviation 1 / sqrt(fan-in), and transformations that start as the identity: for narrow networks in short trainings.
+    /// </summary>
     public bool FanInInit { get; init; }
 }
 
 /// <summary>
-/// Mini-DeiT (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a DeiT whose consecutive layers share attention and MLP weights; small unshared parts (layer norms, transformations
-/// across the heads, relative positions) give each layer back a character of its own. [N, C, H, W] -> logits [N, classes].
+/// Mini-DeiT (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a DeiT whose consecutive layers share attention and MLP weights; small unshared parts (layer
+/// norms, transformations across the heads, relative positions) give each layer back a character of its own. [N, C, H, W] -> logits [N, classes].
 /// </summary>
 public sealed class MiniDeiT : Layer
 {
@@ -79,9 +81,12 @@ public sealed class MiniDeiT : Layer
     public MiniDeiT(MiniDeiTConfig config)
     {
         Config = config;
-        if (config.ImageSize <= 0 || config.Patch <= 0 || config.ImageSize % config.Patch != 0) throw new BayouException($"Mini-DeiT: image size {config.ImageSize} must be a multiple of the patch {config.Patch}");
-        if (config.Share <= 0 || config.Depth <= 0 || config.Depth % config.Share != 0) throw new BayouException($"Mini-DeiT: {config.Depth} layers cannot be cut into groups of {config.Share} that share their weights");
-        if (config.Heads <= 0 || config.Dim <= 0 || config.Dim % config.Heads != 0) throw new BayouException($"Mini-DeiT: {config.Heads} heads do not divide {config.Dim} channels");
+        if (config.ImageSize <= 0 || config.Patch <= 0 || config.ImageSize % config.Patch != 0)
+            throw new BayouException($"Mini-DeiT: image size {config.ImageSize} must be a multiple of the patch {config.Patch}");
+        if (config.Share <= 0 || config.Depth <= 0 || config.Depth % config.Share != 0)
+            throw new BayouException($"Mini-DeiT: {config.Depth} layers cannot be cut into groups of {config.Share} that share their weights");
+        if (config.Heads <= 0 || config.Dim <= 0 || config.Dim % config.Heads != 0)
+            throw new BayouException($"Mini-DeiT: {config.Heads} heads do not divide {config.Dim} channels");
         var grid = config.ImageSize / config.Patch;
         patch_embed = new PatchEmbed(config.InChannels, config.Dim, config.Patch);
         if (config.ClassToken) cls_token = Normal(1, 1, config.Dim);

@@ -21,11 +21,14 @@ public sealed record MiniSwinConfig : WindowConfig
 }
 
 /// <summary>
-/// Mini-Swin (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a Swin transformer whose consecutive layers share attention and MLP weights. [N, C, H, W] -> logits [N, classes].
+/// Mini-Swin (MiniViT, Zhang et al., CVPR 2022, arXiv 2204.07154): a Swin transformer whose consecutive layers share attention and MLP weights. [N, C, H, W] ->
+/// logits [N, classes].
 /// </summary>
 public sealed class MiniSwin : WindowTransformer
 {
-    /// <summary>Builds the network with the official initialisation; with <see cref="WindowConfig.FanInInit"/> head transformations start as the identity.</summary>
+    /// <summary>
+    /// Builds the network with the official initialisation; with <see cref="WindowConfig.FanInInit"/> head transformations start as the identity.
+    /// </summary>
     public MiniSwin(MiniSwinConfig config) : base("Mini-Swin", Checked(config), stage => Shared(config, stage))
     {
         Config = config;
@@ -37,21 +40,25 @@ public sealed class MiniSwin : WindowTransformer
 
     private static MiniSwinConfig Checked(MiniSwinConfig c)
     {
-        if (c.Blocks.Length != c.Depths.Length) throw new BayouException($"Mini-Swin: {c.Depths.Length} depths and {c.Blocks.Length} numbers of blocks; one of each a stage is needed");
-        if (c.Depths.Zip(c.Blocks).Any(p => p.Second <= 0 || p.First % p.Second != 0)) throw new BayouException("Mini-Swin: the blocks of a stage must divide its layers");
+        if (c.Blocks.Length != c.Depths.Length)
+            throw new BayouException($"Mini-Swin: {c.Depths.Length} depths and {c.Blocks.Length} numbers of blocks; one of each a stage is needed");
+        if (c.Depths.Zip(c.Blocks).Any(p => p.Second <= 0 || p.First % p.Second != 0))
+            throw new BayouException("Mini-Swin: the blocks of a stage must divide its layers");
         return c;
     }
 
     private static IEnumerable<Layer> Shared(MiniSwinConfig c, WindowStageSpec stage)
     {
         var share = c.Depths[stage.Index] / c.Blocks[stage.Index];
-        return Enumerable.Range(0, c.Blocks[stage.Index]).Select(b => new MiniSwinBlock(c, stage.Dim, stage.Grid, c.Heads[stage.Index], b * share, stage.DropPath[(b * share)..((b + 1) * share)]));
+        return Enumerable.Range(0, c.Blocks[stage.Index])
+            .Select(b => new MiniSwinBlock(c, stage.Dim, stage.Grid, c.Heads[stage.Index], b * share, stage.DropPath[(b * share)..((b + 1) * share)]));
     }
 }
 
 /// <summary>
-/// Some Swin layers with one set of attention and MLP weights; each repeat has its own norms, head transformations and the MLP's transformation. [N, H, W, C] -> the same.
-/// As in the official network, the mask of the shifted layout is applied in every repeat, also where nothing is shifted: published weights were trained so.
+/// Some Swin layers with one set of attention and MLP weights; each repeat has its own norms, head transformations and the MLP's transformation. [N, H, W, C]
+/// -> the same. As in the official network, the mask of the shifted layout is applied in every repeat, also where nothing is shifted: published weights were
+/// trained so.
 /// </summary>
 public sealed class MiniSwinBlock : Layer
 {
@@ -119,7 +126,8 @@ public sealed class MiniSwinBlock : Layer
         AttentionTap.Enter(new TokenLayout(rows, columns, 0, window, by));
         var mask = !masked ? null : (rows, columns) == (grid, grid) ? attn_mask! : Constant(Windows.ShiftMask(paddedRows, paddedColumns, window, shift));
         x = Roll(Roll(x, 1, -by), 2, -by);
-        x = attn.Call(Windows.Partition(x, window), mask, proj_l is null ? null : a => AcrossHeads(proj_l[r], a), proj_w is null ? null : a => AcrossHeads(proj_w[r], a));
+        x = attn.Call(Windows.Partition(x, window), mask, proj_l is null ? null : a => AcrossHeads(proj_l[r], a),
+            proj_w is null ? null : a => AcrossHeads(proj_w[r], a));
         x = Windows.Merge(x, window, paddedRows, paddedColumns);
         x = Roll(Roll(x, 1, by), 2, by);
         return padded ? Slice(Slice(x, 1, 0, rows), 2, 0, columns) : x;

@@ -21,7 +21,8 @@ public enum LogitDistillation
 public static class MiniViTLoss
 {
     /// <summary>
-    /// Mini-DeiT: (1 - alpha) base + alpha distillation. Soft: T^2 sum over all entries of KL(teacher / T || student / T), divided by their number, as the official script does. A scalar.
+    /// Mini-DeiT: (1 - alpha) base + alpha distillation. Soft: T^2 sum over all entries of KL(teacher / T || student / T), divided by their number, as the
+    /// official script does. A scalar.
     /// </summary>
     /// <param name="baseLoss">The loss against the labels.</param>
     /// <param name="student">[N, K] logits.</param>
@@ -55,8 +56,8 @@ public static class MiniViTLoss
     }
 
     /// <summary>
-    /// Relations between queries, keys and values: for each of the nine pairs (i, j) of {q, k, v} the softmax rows of X_i X_j' / sqrt(width) of the student against the teacher's, cross
-    /// entropy, averaged over rows, pairs and layers. Widths may differ, tokens must not. A scalar.
+    /// Relations between queries, keys and values: for each of the nine pairs (i, j) of {q, k, v} the softmax rows of X_i X_j' / sqrt(width) of the student
+    /// against the teacher's, cross entropy, averaged over rows, pairs and layers. Widths may differ, tokens must not. A scalar.
     /// </summary>
     /// <param name="student">Per layer, [B, T, 3C].</param>
     /// <param name="teacher">Per layer, [B, T, 3C'].</param>
@@ -82,7 +83,8 @@ public static class MiniViTLoss
     }
 
     /// <summary>
-    /// Relations between tokens: 49 times the mean squared difference of the cosines between all pairs of tokens, averaged over the layers (49 is the published factor for windows of 7). A scalar.
+    /// Relations between tokens: 49 times the mean squared difference of the cosines between all pairs of tokens, averaged over the layers (49 is the published
+    /// factor for windows of 7). A scalar.
     /// </summary>
     /// <param name="student">Per layer, [N, T, C].</param>
     /// <param name="teacher">Per layer, [N, T, C'].</param>
@@ -98,8 +100,11 @@ public static class MiniViTLoss
         return sum!.mul(Number.Of(49.0 / student.Count));
     }
 
-    /// <summary>Layers of a student and a teacher that are compared: sets in ascending order, paired one by one; evenly spread over both where none are given.</summary>
-    public static IReadOnlyList<(int Student, int Teacher)> Pairs(int studentLayers, int teacherLayers, IReadOnlyList<int>? student = null, IReadOnlyList<int>? teacher = null)
+    /// <summary>
+    /// Layers of a student and a teacher that are compared: sets in ascending order, paired one by one; evenly spread over both where none are given.
+    /// </summary>
+    public static IReadOnlyList<(int Student, int Teacher)> Pairs(int studentLayers, int teacherLayers, IReadOnlyList<int>? student = null,
+        IReadOnlyList<int>? teacher = null)
     {
         if (student is not null && teacher is not null)
         {
@@ -130,7 +135,8 @@ public static class MiniViTLoss
 
     private static void Check(IReadOnlyList<Tensor> student, IReadOnlyList<Tensor> teacher, string what)
     {
-        if (student.Count != teacher.Count || student.Count == 0) throw new BayouException($"weight distillation ({what}): {student.Count} layers of the student against {teacher.Count} of the teacher");
+        if (student.Count != teacher.Count || student.Count == 0)
+            throw new BayouException($"weight distillation ({what}): {student.Count} layers of the student against {teacher.Count} of the teacher");
         for (var l = 0; l < student.Count; l++)
         {
             if (!student[l].shape[..2].SequenceEqual(teacher[l].shape[..2]))

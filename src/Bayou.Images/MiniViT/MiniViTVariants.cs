@@ -16,14 +16,25 @@ public static class MiniViTVariants
         Deit("mini_deit_base_384", 768, 12, 2, 384, 44_390_248, "ImageNet-1K top-1 84.9 % at 384 (DeiT-B: 82.9 %)"),
         Deit("mini_deit_base_9m", 768, 12, 12, 224, 8_674_408, "DeiT-B with one set of weights for all 12 layers: 9.7 times fewer parameters"),
         Swin("mini_swin_tiny", 96, [2, 2, 6, 2], [1, 1, 1, 1], [3, 6, 12, 24], 224, 7, 12_001_765, "ImageNet-1K top-1 81.3 % (Swin-T, 28M parameters: 81.3 %)"),
-        Swin("mini_swin_small", 96, [2, 2, 18, 2], [1, 1, 9, 1], [3, 6, 12, 24], 224, 7, 26_463_205, "ImageNet-1K top-1 83.9 % (Swin-S, 50M parameters: 83.2 %)"),
-        Swin("mini_swin_base", 128, [2, 2, 18, 2], [1, 1, 9, 1], [4, 8, 16, 32], 224, 7, 46_444_852, "ImageNet-1K top-1 84.5 % (Swin-B, 88M parameters: 83.5 %)"),
+        Swin("mini_swin_small", 96, [2, 2, 18, 2], [1, 1, 9, 1], [3, 6, 12, 24], 224, 7, 26_463_205,
+            "ImageNet-1K top-1 83.9 % (Swin-S, 50M parameters: 83.2 %)"),
+        Swin("mini_swin_base", 128, [2, 2, 18, 2], [1, 1, 9, 1], [4, 8, 16, 32], 224, 7, 46_444_852,
+            "ImageNet-1K top-1 84.5 % (Swin-B, 88M parameters: 83.5 %)"),
         Swin("mini_swin_base_384", 128, [2, 2, 18, 2], [1, 1, 9, 1], [4, 8, 16, 32], 384, 12, 46_512_532, "ImageNet-1K top-1 85.5 % at 384 (Swin-B: 84.5 %)"),
     ];
 
     private static ModelEntry Deit(string name, int dim, int heads, int share, int size, long parameters, string figures) => new(
         name, "minivit", Paper,
-        o => new MiniDeiT(new MiniDeiTConfig { ImageSize = size, Dim = dim, Heads = heads, Share = share, Classes = o.Classes, InChannels = o.InChannels, DropPath = o.DropPath }),
+        o => new MiniDeiT(new MiniDeiTConfig
+        {
+            ImageSize = size,
+            Dim = dim,
+            Heads = heads,
+            Share = share,
+            Classes = o.Classes,
+            InChannels = o.InChannels,
+            DropPath = o.DropPath
+        }),
         size, parameters, figures, WeightsLicence: "Apache-2.0 (microsoft/Cream)");
 
     private static ModelEntry Swin(string name, int dim, int[] depths, int[] blocks, int[] heads, int size, int window, long parameters, string figures) => new(

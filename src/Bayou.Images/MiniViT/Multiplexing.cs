@@ -4,7 +4,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Images;
 
-/// <summary>The parts of a shared block that every repeat has to itself (MiniViT, section 3.2); one instance serves all repeats where nothing is unshared. Keys instances.R.*.</summary>
+/// <summary>
+/// The parts of a shared block that every repeat has to itself (MiniViT, section 3.2); one instance serves all repeats where nothing is unshared. Keys
+/// instances.R.*.
+/// </summary>
 /// <typeparam name="T">What each repeat has.</typeparam>
 public sealed class Repeated<T> : Layer
     where T : Layer
@@ -59,7 +62,10 @@ public static class PositionBuckets
     }
 }
 
-/// <summary>Contextual relative position encoding on keys: what a query thinks of each bucket, read out at the bucket of each key. Key lookup_table_weight [1 or heads, d, buckets].</summary>
+/// <summary>
+/// Contextual relative position encoding on keys: what a query thinks of each bucket, read out at the bucket of each key. Key lookup_table_weight [1 or heads,
+/// d, buckets].
+/// </summary>
 public sealed class ContextualPositions : Layer
 {
     private readonly Parameter lookup_table_weight;

@@ -15,8 +15,8 @@ namespace Bayou.Images;
 public sealed record DistillationTerms(Tensor Student, Tensor Teacher, Tensor Soft, Tensor? Qkv, Tensor? Hidden, Tensor Total);
 
 /// <summary>
-/// Weight distillation (MiniViT, section 3.3, equation 12): soft labels, relations of queries, keys and values, relations of hidden states. Any network can teach; the relations need a
-/// teacher whose attention layers see the same tokens (<see cref="LayerTap"/>).
+/// Weight distillation (MiniViT, section 3.3, equation 12): soft labels, relations of queries, keys and values, relations of hidden states. Any network can
+/// teach; the relations need a teacher whose attention layers see the same tokens (<see cref="LayerTap"/>).
 /// </summary>
 /// <param name="teacher">The teacher in eval mode: pictures [N, C, H, W] to logits [N, K].</param>
 public sealed class WeightDistillation(Func<Tensor, Tensor> teacher)
@@ -58,7 +58,8 @@ public sealed class WeightDistillation(Func<Tensor, Tensor> teacher)
         using var ours = LayerTap.Open();
         var logits = student.call(images);
         ours.Stop();
-        if (!taught.shape.SequenceEqual(logits.shape)) throw new BayouException($"the teacher gives {new Ints(taught.shape)} logits, the student {new Ints(logits.shape)}: both need the same classes");
+        if (!taught.shape.SequenceEqual(logits.shape))
+            throw new BayouException($"the teacher gives {new Ints(taught.shape)} logits, the student {new Ints(logits.shape)}: both need the same classes");
 
         var soft = MiniViTLoss.SoftCrossEntropy(logits, taught, Temperature);
         var total = soft.mul(Number.Of(Soft));

@@ -14,8 +14,8 @@ public sealed record MultiplexingReport(int Shared, int Own, int Fresh);
 public static partial class WeightMultiplexing
 {
     /// <summary>
-    /// Copies what corresponds: embeddings, head and last norm; each layer's norms; attention and MLP of a group of layers from the group's first. A position table loses the class token's
-    /// entry where the student has none.
+    /// Copies what corresponds: embeddings, head and last norm; each layer's norms; attention and MLP of a group of layers from the group's first. A position
+    /// table loses the class token's entry where the student has none.
     /// </summary>
     /// <exception cref="BayouException">The two networks are not of one family and size.</exception>
     public static MultiplexingReport Start(Layer dense, Layer student)
@@ -36,7 +36,8 @@ public static partial class WeightMultiplexing
                 continue;
             }
             if (key == "pos_embed" && value.shape[1] > target.shape[1]) value = Ops.Slice(value, 1, value.shape[1] - target.shape[1]);
-            if (!value.shape.SequenceEqual(target.shape)) throw new BayouException($"'{name}' is {new Ints(value.shape)}, '{key}' of the multiplexed network {new Ints(target.shape)}: the sizes must be the same");
+            if (!value.shape.SequenceEqual(target.shape))
+                throw new BayouException($"'{name}' is {new Ints(value.shape)}, '{key}' of the multiplexed network {new Ints(target.shape)}: the sizes must be the same");
             state[key] = value;
             if (key.Contains(".attn.", StringComparison.Ordinal) || key.Contains(".mlp.", StringComparison.Ordinal)) shared++;
             else own++;

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// The network of NAS-Bench-201 around any cell (paper, section 2; specs/nasbench201.md): three stages of N cells at widths C, 2C, 4C with a residual block of stride 2 between them.
-/// [N, 3, H, W] -> logits [N, classes]; H and W must be multiples of 4.
+/// The network of NAS-Bench-201 around any cell (paper, section 2; specs/nasbench201.md): three stages of N cells at widths C, 2C, 4C with a residual block of
+/// stride 2 between them. [N, 3, H, W] -> logits [N, classes]; H and W must be multiples of 4.
 /// </summary>
 public sealed class NasBench201 : Layer, IFeatureNetwork
 {
@@ -53,7 +53,8 @@ public sealed class NasBench201 : Layer, IFeatureNetwork
     /// <exception cref="BayouException">The input's sides are no multiples of 4: the two ways of a reduction would then disagree.</exception>
     public Tensor[] Activations(Tensor x)
     {
-        if (x.shape[2] % 4 != 0 || x.shape[3] % 4 != 0) throw new BayouException($"NAS-Bench-201: the input is {x.shape[2]} x {x.shape[3]}; both sides must be multiples of 4");
+        if (x.shape[2] % 4 != 0 || x.shape[3] % 4 != 0)
+            throw new BayouException($"NAS-Bench-201: the input is {x.shape[2]} x {x.shape[3]}; both sides must be multiples of 4");
         var outputs = new Tensor[cells.Count + 1];
         outputs[0] = stem.call(x);
         for (var i = 0; i < cells.Count; i++) outputs[i + 1] = cells[i].call(outputs[i]);
@@ -115,7 +116,8 @@ public sealed class ReluConvBn : Layer
     /// <summary>Square kernel with padding kernel / 2.</summary>
     public ReluConvBn(int inChannels, int outChannels, int kernel, int stride)
     {
-        op = new Sequential(new ActivationLayer(Activation.Relu), new Conv2d(inChannels, outChannels, kernel, stride, kernel / 2, bias: false), new BatchNorm(outChannels));
+        op = new Sequential(new ActivationLayer(Activation.Relu), new Conv2d(inChannels, outChannels, kernel, stride, kernel / 2, bias: false),
+            new BatchNorm(outChannels));
         RegisterComponents();
     }
 
@@ -137,7 +139,9 @@ public sealed class NasBench201AvgPool : Layer
     public override Tensor forward(Tensor x) => AvgPool2d(x, new Ints(3, 3), new Ints(1, 1), new Ints(1, 1), countPadding: false);
 }
 
-/// <summary>Residual block that halves the resolution and doubles the width; the shortcut is a 2x2 mean and a 1x1 convolution. [N, C, H, W] -> [N, C', H/2, W/2].</summary>
+/// <summary>
+/// Residual block that halves the resolution and doubles the width; the shortcut is a 2x2 mean and a 1x1 convolution. [N, C, H, W] -> [N, C', H/2, W/2].
+/// </summary>
 public sealed class NasBench201Reduction : Layer
 {
     private readonly ReluConvBn conv_a, conv_b;

@@ -41,7 +41,8 @@ public sealed class NasBench201Cell : IEquatable<NasBench201Cell>
     /// <exception cref="BayouException">They are not six, or no operations.</exception>
     public NasBench201Cell(params IReadOnlyList<NasBench201Operation> operations)
     {
-        if (operations.Count != Edges || operations.Any(o => !Enum.IsDefined(o))) throw new BayouException($"NAS-Bench-201: a cell has {Edges} edges with operations 0 to 4, not [{string.Join(", ", operations)}]");
+        if (operations.Count != Edges || operations.Any(o => !Enum.IsDefined(o)))
+            throw new BayouException($"NAS-Bench-201: a cell has {Edges} edges with operations 0 to 4, not [{string.Join(", ", operations)}]");
         this.operations = [.. operations];
     }
 
@@ -82,7 +83,8 @@ public sealed class NasBench201Cell : IEquatable<NasBench201Cell>
         }
         return new(operations);
 
-        BayouException Bad() => new($"'{text}' is no cell of NAS-Bench-201: write |op~0|+|op~0|op~1|+|op~0|op~1|op~2| with {string.Join(", ", Names)}, or six digits 0 to 4, or # and the benchmark's index");
+        BayouException Bad() =>
+            new($"'{text}' is no cell of NAS-Bench-201: write |op~0|+|op~0|op~1|+|op~0|op~1|op~2| with {string.Join(", ", Names)}, or six digits 0 to 4, or # and the benchmark's index");
     }
 
     /// <summary>The benchmark's string.</summary>

@@ -3,8 +3,8 @@ using Bayou.Core;
 namespace Bayou.Images;
 
 /// <summary>
-/// The benchmark's order of its cells: their enumeration, shuffled once by Python's random.shuffle with seed 88. That shuffle (Mersenne twister MT19937, Matsumoto and Nishimura 1998; numbers below n
-/// by rejection) is repeated here, so that indices need no table.
+/// The benchmark's order of its cells: their enumeration, shuffled once by Python's random.shuffle with seed 88. That shuffle (Mersenne twister MT19937,
+/// Matsumoto and Nishimura 1998; numbers below n by rejection) is repeated here, so that indices need no table.
 /// </summary>
 internal static class NasBench201Index
 {

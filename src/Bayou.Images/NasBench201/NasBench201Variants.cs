@@ -11,7 +11,8 @@ public static class NasBench201Variants
     public const int BestOnCifar10 = 6111;
 
     /// <summary>Catalog entries.</summary>
-    public static IEnumerable<ModelEntry> Entries { get; } = [Entry("nasbench201", NasBench201Cell.At(BestOnCifar10)) with { Variant = text => Entry($"nasbench201:{text}", NasBench201Cell.Parse(text)) }];
+    public static IEnumerable<ModelEntry> Entries { get; } =
+        [Entry("nasbench201", NasBench201Cell.At(BestOnCifar10)) with { Variant = text => Entry($"nasbench201:{text}", NasBench201Cell.Parse(text)) }];
 
     private static ModelEntry Entry(string name, NasBench201Cell cell) => new(
         name, "nasbench201", Paper, o => new NasBench201(cell, classes: o.Classes, inChannels: o.InChannels), 32, cell.Parameters(),

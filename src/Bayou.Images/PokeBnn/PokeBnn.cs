@@ -57,8 +57,8 @@ public sealed record PokeBnnConfig
 }
 
 /// <summary>
-/// PokeBNN (CVPR 2022, arXiv 2112.00133; specs/ace.md, section 2): ResNet-50's plan with all convolutions of the residual blocks binary, 8-bit stem and head, 4-bit squeeze and excitation.
-/// [N, C, H, W] -> logits [N, classes].
+/// PokeBNN (CVPR 2022, arXiv 2112.00133; specs/ace.md, section 2): ResNet-50's plan with all convolutions of the residual blocks binary, 8-bit stem and head,
+/// 4-bit squeeze and excitation. [N, C, H, W] -> logits [N, classes].
 /// </summary>
 public sealed class PokeBnn : Layer, IFeatureNetwork
 {
@@ -73,7 +73,8 @@ public sealed class PokeBnn : Layer, IFeatureNetwork
     /// <summary>Builds the network; parameter names follow the official flax modules.</summary>
     public PokeBnn(PokeBnnConfig c)
     {
-        if (c.Plan.Count == 0 || c.InitFeatures % c.InitGroup != 0) throw new BayouException($"PokeBNN: {c.InitFeatures} channels in {c.InitGroup} groups and {c.Plan.Count} blocks are no network");
+        if (c.Plan.Count == 0 || c.InitFeatures % c.InitGroup != 0)
+            throw new BayouException($"PokeBNN: {c.InitFeatures} channels in {c.InitGroup} groups and {c.Plan.Count} blocks are no network");
         strides = [.. c.Plan.Select(p => p.Stride)];
         var eight = c.Quantized ? 8 : 32;
         init_conv = new AqtConv(c.InChannels, c.InitGroup, c.Patch, c.Patch, 1, new(eight), same: false);
@@ -136,7 +137,8 @@ public sealed class PokeBnn : Layer, IFeatureNetwork
 }
 
 /// <summary>
-/// One binary convolution with its shortcuts: r = x; y = BN(conv(x)) + fit(r) [+ fit(r1)]; y = DPReLU(y) SE(r); BN. Its modules are registered by the network, whose keys are flat.
+/// One binary convolution with its shortcuts: r = x; y = BN(conv(x)) + fit(r) [+ fit(r1)]; y = DPReLU(y) SE(r); BN. Its modules are registered by the network,
+/// whose keys are flat.
 /// </summary>
 internal sealed class PokeConv
 {

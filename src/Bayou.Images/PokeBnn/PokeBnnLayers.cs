@@ -138,7 +138,8 @@ public sealed class DpRelu : Layer
 internal static class PokeShortcut
 {
     /// <summary>
-    /// Fits r to the shape of y. More channels than y: means of q consecutive ones. Fewer: the vector is repeated (tile) or zeros are appended. Then, where the size differs, a 3x3 mean of stride 2.
+    /// Fits r to the shape of y. More channels than y: means of q consecutive ones. Fewer: the vector is repeated (tile) or zeros are appended. Then, where the
+    /// size differs, a 3x3 mean of stride 2.
     /// </summary>
     public static Tensor Fit(Tensor r, int channels, Tensor y, bool tile)
     {

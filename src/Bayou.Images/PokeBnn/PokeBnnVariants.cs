@@ -30,5 +30,6 @@ public static class PokeBnnVariants
 
     private static ModelEntry Entry(double width, long parameters, string figures) => new(
         $"pokebnn_{width.ToString("0.0#", CultureInfo.InvariantCulture)}x", "pokebnn", Paper,
-        o => new PokeBnn(Config(width) with { Classes = o.Classes, InChannels = o.InChannels }), 224, parameters, $"{figures}; binary convolutions, 8-bit stem and head");
+        o => new PokeBnn(Config(width) with { Classes = o.Classes, InChannels = o.InChannels }), 224, parameters,
+        $"{figures}; binary convolutions, 8-bit stem and head");
 }

@@ -49,8 +49,9 @@ public sealed record RepLKNetConfig
 }
 
 /// <summary>
-/// RepLKNet, "Scaling Up Your Kernels to 31x31" (Ding et al., CVPR 2022, arXiv 2203.06717), section 4. [N, C, H, W] -> logits [N, classes], or the last stage's features where it has no
-/// head. State-dict keys are those of the official repository, in the training form, merged, and with every BatchNorm behind a convolution fused.
+/// RepLKNet, "Scaling Up Your Kernels to 31x31" (Ding et al., CVPR 2022, arXiv 2203.06717), section 4. [N, C, H, W] -> logits [N, classes], or the last stage's
+/// features where it has no head. State-dict keys are those of the official repository, in the training form, merged, and with every BatchNorm behind a
+/// convolution fused.
 /// </summary>
 public sealed class RepLKNet : Layer, IFeatureNetwork, ILayerwise, IMergeable
 {
@@ -152,8 +153,8 @@ public sealed class RepLKNet : Layer, IFeatureNetwork, ILayerwise, IMergeable
     private int LastStageId(int s) => s < 2 ? s + 1 : 3 + (2 * Config.Layers[2] - 1) / 4 + (s - 2);
 
     /// <summary>
-    /// The group of a parameter for layer-wise learning-rate decay: the stem is 0, stages 0 and 1 are one group each, stage 2 one for every four modules, each later stage one, norm and head
-    /// come last; a transition belongs to the last group of the stage before it.
+    /// The group of a parameter for layer-wise learning-rate decay: the stem is 0, stages 0 and 1 are one group each, stage 2 one for every four modules, each
+    /// later stage one, norm and head come last; a transition belongs to the last group of the stage before it.
     /// </summary>
     public int LayerId(string name)
     {
@@ -175,7 +176,8 @@ public sealed class RepLKNet : Layer, IFeatureNetwork, ILayerwise, IMergeable
         if (c.Classes < 0 || c.InChannels <= 0) throw new BayouException("RepLKNet: classes must not be negative, input channels positive");
         if (c.DropPath is < 0 or >= 1) throw new BayouException($"RepLKNet: drop path rate {c.DropPath} must be in [0, 1)");
         if (!(c.DwRatio > 0 && c.FfnRatio > 0)) throw new BayouException("RepLKNet: both ratios must be positive");
-        if (c.OutIndices?.Any(i => i < 0 || i >= c.Channels.Length) == true) throw new BayouException($"RepLKNet: out indices {string.Join(", ", c.OutIndices)}; stages are 0 to {c.Channels.Length - 1}");
+        if (c.OutIndices?.Any(i => i < 0 || i >= c.Channels.Length) == true)
+            throw new BayouException($"RepLKNet: out indices {string.Join(", ", c.OutIndices)}; stages are 0 to {c.Channels.Length - 1}");
     }
 }
 

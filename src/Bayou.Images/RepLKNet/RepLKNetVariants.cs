@@ -3,7 +3,9 @@ using Bayou.Train;
 
 namespace Bayou.Images;
 
-/// <summary>Published members of the RepLKNet family and the networks of its kernel-size study (paper, table 5), with the recipes they were trained by.</summary>
+/// <summary>
+/// Published members of the RepLKNet family and the networks of its kernel-size study (paper, table 5), with the recipes they were trained by.
+/// </summary>
 public static class RepLKNetVariants
 {
     private const string Paper = "Scaling Up Your Kernels to 31x31: Revisiting Large Kernel Design in CNNs, CVPR 2022, arXiv 2203.06717";
@@ -13,9 +15,12 @@ public static class RepLKNetVariants
     /// <summary>Catalog entries.</summary>
     public static IEnumerable<ModelEntry> Entries { get; } =
     [
-        Entry("replknet_31b", Wide31, 128, 79_864_168, "ImageNet-1K top-1 83.5 % at 224 (15.4 GMAC merged), 84.8 % at 384; from 22K: 85.2 %, 86.0 %", file: "RepLKNet-31B_ImageNet-1K_224.pth"),
-        Entry("replknet_31l", Wide31, 192, 172_671_016, "from ImageNet-22K: top-1 86.6 % at 384 (96.0 GMAC merged)", file: "RepLKNet-31L_ImageNet-22K-to-1K_384.pth"),
-        Entry("replknet_xl", [27, 27, 27, 13], 256, 335_435_752, "from MegData-73M: top-1 87.8 % at 320 (128.7 GMAC merged); pictures with mean = deviation = 0.5", small: null, dwRatio: 1.5, size: 320,
+        Entry("replknet_31b", Wide31, 128, 79_864_168, "ImageNet-1K top-1 83.5 % at 224 (15.4 GMAC merged), 84.8 % at 384; from 22K: 85.2 %, 86.0 %",
+            file: "RepLKNet-31B_ImageNet-1K_224.pth"),
+        Entry("replknet_31l", Wide31, 192, 172_671_016, "from ImageNet-22K: top-1 86.6 % at 384 (96.0 GMAC merged)",
+            file: "RepLKNet-31L_ImageNet-22K-to-1K_384.pth"),
+        Entry("replknet_xl", [27, 27, 27, 13], 256, 335_435_752,
+            "from MegData-73M: top-1 87.8 % at 320 (128.7 GMAC merged); pictures with mean = deviation = 0.5", small: null, dwRatio: 1.5, size: 320,
             file: "RepLKNet-XL_MegData73M_ImageNet1K.pth") with { Normalisation = ([0.5f, 0.5f, 0.5f], [0.5f, 0.5f, 0.5f]) },
         Entry("replknet_3", [3, 3, 3, 3], 128, 71_906_408, "120 epochs: ImageNet-1K top-1 82.11 %, ADE20K mIoU 46.05 (12.9 GMAC)", small: null),
         Entry("replknet_7", [7, 7, 7, 7], 128, 72_712_552, "120 epochs: ImageNet-1K top-1 82.73 %, ADE20K mIoU 48.05 (13.1 GMAC)"),

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// A large depthwise kernel as parallel MxN, NxM and NxN ones, each with its own batch normalisation, summed (paper, section 3; "LoRA" is only a module name). Merged: MxN with the NxN one
-/// added to its centre and all biases, and NxM; its cost stays linear in M. [N, C, H, W] -> [N, C, H, W].
+/// A large depthwise kernel as parallel MxN, NxM and NxN ones, each with its own batch normalisation, summed (paper, section 3; "LoRA" is only a module name).
+/// Merged: MxN with the NxN one added to its centre and all biases, and NxM; its cost stays linear in M. [N, C, H, W] -> [N, C, H, W].
 /// </summary>
 public sealed class DecomposedLargeKernelConv : Layer
 {
@@ -40,10 +40,12 @@ public sealed class DecomposedLargeKernelConv : Layer
     /// <summary>The branches of the training form: MxN, NxM and, where there is one, NxN.</summary>
     /// <exception cref="BayouException">It is merged.</exception>
     public IReadOnlyList<ConvBn> Branches =>
-        IsMerged ? throw new BayouException("DecomposedLargeKernelConv: merged; its branches are gone") : small_conv is null ? [LoRA1!, LoRA2!] : [LoRA1!, LoRA2!, small_conv];
+        IsMerged ? throw new BayouException("DecomposedLargeKernelConv: merged; its branches are gone") : small_conv is null
+            ? [LoRA1!, LoRA2!] : [LoRA1!, LoRA2!, small_conv];
 
     /// <summary>
-    /// The one MxM kernel [C, 1, M, M] (a cross) and bias [C] that equals all branches: identical output for about M / 2N times the work. In the caller's dispose scope.
+    /// The one MxM kernel [C, 1, M, M] (a cross) and bias [C] that equals all branches: identical output for about M / 2N times the work. In the caller's
+    /// dispose scope.
     /// </summary>
     public (Tensor Weight, Tensor Bias) EquivalentKernel()
     {
@@ -97,5 +99,6 @@ public sealed class DecomposedLargeKernelConv : Layer
 
     private ConvBn? Small() => shortEdge < longEdge ? Branch(shortEdge, shortEdge) : null;
 
-    private Conv2d Plain(int height, int width, bool bias) => new(channels, channels, (height, width), 1, (height / 2, width / 2), groups: channels, bias: bias);
+    private Conv2d Plain(int height, int width, bool bias) =>
+        new(channels, channels, (height, width), 1, (height / 2, width / 2), groups: channels, bias: bias);
 }

@@ -52,8 +52,9 @@ public sealed record SLaKConfig
 }
 
 /// <summary>
-/// SLaK, "More ConvNets in the 2020s: Scaling up Kernels Beyond 51x51 using Sparsity" (Liu et al., ICLR 2023, arXiv 2207.03620): ConvNeXt with kernels up to 61x61 by decomposition, trained
-/// sparse (SparseTraining). [N, C, H, W] -> logits [N, classes]. State-dict keys are those of the official repository; masks are not stored, zero weights are the mask.
+/// SLaK, "More ConvNets in the 2020s: Scaling up Kernels Beyond 51x51 using Sparsity" (Liu et al., ICLR 2023, arXiv 2207.03620): ConvNeXt with kernels up to
+/// 61x61 by decomposition, trained sparse (SparseTraining). [N, C, H, W] -> logits [N, classes]. State-dict keys are those of the official repository; masks
+/// are not stored, zero weights are the mask.
 /// </summary>
 public sealed class SLaK : Layer, IFeatureNetwork, ILayerwise, IMergeable
 {
@@ -115,7 +116,9 @@ public sealed class SLaK : Layer, IFeatureNetwork, ILayerwise, IMergeable
     public NetworkForm FormOf(IReadOnlyCollection<string> keys) =>
         keys.Any(k => k.Contains("_reparam.", StringComparison.Ordinal)) ? NetworkForm.Merged : NetworkForm.Training;
 
-    /// <summary>Changes the form; there is nothing to fuse beyond the large kernels, so <see cref="NetworkForm.Fused"/> is <see cref="NetworkForm.Merged"/>.</summary>
+    /// <summary>
+    /// Changes the form; there is nothing to fuse beyond the large kernels, so <see cref="NetworkForm.Fused"/> is <see cref="NetworkForm.Merged"/>.
+    /// </summary>
     public void TakeForm(NetworkForm form)
     {
         foreach (var module in modules().ToList())
@@ -128,9 +131,12 @@ public sealed class SLaK : Layer, IFeatureNetwork, ILayerwise, IMergeable
 
     private static void Check(SLaKConfig c)
     {
-        if (c.Depths.Length == 0 || c.Depths.Length != c.Dims.Length) throw new BayouException($"SLaK: {c.Depths.Length} depths and {c.Dims.Length} dims; one of each a stage is needed");
-        if (c.Kernels.Length != c.Dims.Length + 1) throw new BayouException($"SLaK: {c.Kernels.Length} kernel sizes for {c.Dims.Length} stages; one a stage and the short edge are needed");
-        if (c.Depths.Any(d => d < 0) || c.Depths.Sum() == 0 || c.Widths.Any(d => d <= 0)) throw new BayouException("SLaK: depths must not be negative, widths must be positive, and there must be a block");
+        if (c.Depths.Length == 0 || c.Depths.Length != c.Dims.Length)
+            throw new BayouException($"SLaK: {c.Depths.Length} depths and {c.Dims.Length} dims; one of each a stage is needed");
+        if (c.Kernels.Length != c.Dims.Length + 1)
+            throw new BayouException($"SLaK: {c.Kernels.Length} kernel sizes for {c.Dims.Length} stages; one a stage and the short edge are needed");
+        if (c.Depths.Any(d => d < 0) || c.Depths.Sum() == 0 || c.Widths.Any(d => d <= 0))
+            throw new BayouException("SLaK: depths must not be negative, widths must be positive, and there must be a block");
         if (c.Patch <= 0 || c.Classes <= 0 || c.InChannels <= 0) throw new BayouException("SLaK: patch, classes and input channels must be positive");
         if (c.DropPath is < 0 or >= 1) throw new BayouException($"SLaK: drop path rate {c.DropPath} must be in [0, 1)");
     }

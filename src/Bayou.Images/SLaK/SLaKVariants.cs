@@ -12,9 +12,12 @@ public static class SLaKVariants
     /// <summary>Catalog entries.</summary>
     public static IEnumerable<ModelEntry> Entries { get; } =
     [
-        Entry("slak_tiny", [3, 3, 9, 3], 96, 50_703_838, "40 % sparse: ImageNet-1K top-1 82.5 % at 224 (30 M parameters, 5.0 GMAC)", file: "SLaK_tiny_checkpoint.pth"),
-        Entry("slak_small", [3, 3, 27, 3], 96, 91_131_820, "40 % sparse: ImageNet-1K top-1 83.8 % at 224 (55 M parameters, 9.8 GMAC)", file: "SLaK_small_checkpoint.pth"),
-        Entry("slak_base", [3, 3, 27, 3], 128, 157_950_792, "40 % sparse: ImageNet-1K top-1 84.0 % at 224 (95 M parameters, 17.1 GMAC)", file: "SLaK_base_checkpoint.pth"),
+        Entry("slak_tiny", [3, 3, 9, 3], 96, 50_703_838, "40 % sparse: ImageNet-1K top-1 82.5 % at 224 (30 M parameters, 5.0 GMAC)",
+            file: "SLaK_tiny_checkpoint.pth"),
+        Entry("slak_small", [3, 3, 27, 3], 96, 91_131_820, "40 % sparse: ImageNet-1K top-1 83.8 % at 224 (55 M parameters, 9.8 GMAC)",
+            file: "SLaK_small_checkpoint.pth"),
+        Entry("slak_base", [3, 3, 27, 3], 128, 157_950_792, "40 % sparse: ImageNet-1K top-1 84.0 % at 224 (95 M parameters, 17.1 GMAC)",
+            file: "SLaK_base_checkpoint.pth"),
         Entry("slak_large", [3, 3, 27, 3], 192, 346_624_518, "in the official code, without a published result"),
         Entry("slak_tiny_k31", [3, 3, 9, 3], 96, 49_581_838, "40 % sparse, 120 epochs: ImageNet-1K top-1 81.5 % at 224 (4.8 GMAC)", [31, 29, 27, 13, 5]),
         Entry("slak_tiny_k61", [3, 3, 9, 3], 96, 51_264_838, "40 % sparse, 120 epochs: ImageNet-1K top-1 81.5 % at 224 (5.2 GMAC)", [61, 59, 57, 13, 5]),
@@ -28,16 +31,19 @@ public static class SLaKVariants
         Study("slak_reparam_k51", [51, 49, 47, 13, 5], false, 38_605_768, "RepLKNet's re-parameterisation in ConvNeXt: ImageNet-1K top-1 81.3 % in 120 epochs"),
     ];
 
-    /// <summary>ImageNet-1K training: ConvNeXt's 300 epochs, 40 % sparse with SNIP densities, magnitude pruning and random growth (paper, appendix; official README).</summary>
+    /// <summary>
+    /// ImageNet-1K training: ConvNeXt's 300 epochs, 40 % sparse with SNIP densities, magnitude pruning and random growth (paper, appendix; official README).
+    /// </summary>
     /// <param name="tiny">SLaK-T exchanges half of the weights every 2,000 steps, S and B 30 % every 100.</param>
     /// <param name="batch">Pictures in a batch.</param>
     /// <param name="updateFreq">Batches a step.</param>
     /// <param name="dropPath">T 0.1, S 0.4, B 0.5.</param>
-    public static Recipe ImageNet1k(bool tiny = true, int batch = 4096, int updateFreq = 1, double dropPath = 0.1) => Recipe.ConvNeXt300(batch, updateFreq, dropPath) with
-    {
-        Name = "slak-300",
-        Sparse = new SparseOptions { Sparsity = 0.4, PruneRate = tiny ? 0.5 : 0.3, UpdateEvery = tiny ? 2000 : 100 },
-    };
+    public static Recipe ImageNet1k(bool tiny = true, int batch = 4096, int updateFreq = 1, double dropPath = 0.1) =>
+        Recipe.ConvNeXt300(batch, updateFreq, dropPath) with
+        {
+            Name = "slak-300",
+            Sparse = new SparseOptions { Sparsity = 0.4, PruneRate = tiny ? 0.5 : 0.3, UpdateEvery = tiny ? 2000 : 100 },
+        };
 
     private static ModelEntry Entry(string name, int[] depths, int width, long parameters, string figures, int[]? kernels = null, string? file = null) =>
         Make(name, depths, width, kernels ?? [51, 49, 47, 13, 5], 1.3, true, parameters, figures, file);
@@ -45,7 +51,8 @@ public static class SLaKVariants
     private static ModelEntry Study(string name, int[] kernels, bool decomposed, long parameters, string figures) =>
         Make(name, [3, 3, 9, 3], 96, kernels, 1, decomposed, parameters, figures, null);
 
-    private static ModelEntry Make(string name, int[] depths, int width, int[] kernels, double factor, bool decomposed, long parameters, string figures, string? file) => new(
+    private static ModelEntry Make(string name, int[] depths, int width, int[] kernels, double factor, bool decomposed, long parameters, string figures,
+        string? file) => new(
         name, "slak", Paper,
         o => new SLaK(new SLaKConfig
         {

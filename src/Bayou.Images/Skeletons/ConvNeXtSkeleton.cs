@@ -21,7 +21,9 @@ public static class ConvNeXtSkeleton
         return layers;
     }
 
-    /// <summary>The official initialisation: weights normal with std 0.02 (cut at +-2), or 1 / sqrt(fan-in) where asked for; biases 0; then the head scaled.</summary>
+    /// <summary>
+    /// The official initialisation: weights normal with std 0.02 (cut at +-2), or 1 / sqrt(fan-in) where asked for; biases 0; then the head scaled.
+    /// </summary>
     public static void Initialise(Layer network, Linear head, double headInitScale, bool fanIn = false)
     {
         foreach (var module in network.modules())
@@ -43,8 +45,8 @@ public static class ConvNeXtSkeleton
     public static int LayerCount(int[] depths) => LastStageId(depths) + 1;
 
     /// <summary>
-    /// The group of a parameter for layer-wise learning-rate decay, as the official optim_factory.py counts them: the stem is group 0, stages 0 and 1 are one group each, stage 2
-    /// is a group for every three blocks, each later stage one, norm and head come last; a stage's downsampling belongs to its first group.
+    /// The group of a parameter for layer-wise learning-rate decay, as the official optim_factory.py counts them: the stem is group 0, stages 0 and 1 are one
+    /// group each, stage 2 is a group for every three blocks, each later stage one, norm and head come last; a stage's downsampling belongs to its first group.
     /// </summary>
     public static int LayerId(string name, int[] depths)
     {

@@ -4,7 +4,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Images;
 
-/// <summary>A SkipNet's base network: the same blocks without gates, all of them run. [N, C, H, W] -> logits [N, classes]. Keys are SkipNet's, without gates and group projections.</summary>
+/// <summary>
+/// A SkipNet's base network: the same blocks without gates, all of them run. [N, C, H, W] -> logits [N, classes]. Keys are SkipNet's, without gates and group
+/// projections.
+/// </summary>
 public sealed class PlainResNet : Layer
 {
     private readonly Conv2d conv1;

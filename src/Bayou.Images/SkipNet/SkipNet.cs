@@ -45,8 +45,8 @@ public sealed record SkipNetConfig
     public int HiddenDim { get; init; } = 10;
 
     /// <summary>
-    /// Log-odds with which the gates begin to run blocks (recurrent gate: bias of its projection; feed-forward gates: of the choice to run). 0, as in the official code, leaves chance to decide;
-    /// a gate that begins by skipping never lets its block learn, and in a short training it never wakes up.
+    /// Log-odds with which the gates begin to run blocks (recurrent gate: bias of its projection; feed-forward gates: of the choice to run). 0, as in the
+    /// official code, leaves chance to decide; a gate that begins by skipping never lets its block learn, and in a short training it never wakes up.
     /// </summary>
     public double GateBias { get; init; }
 
@@ -60,12 +60,14 @@ public sealed record SkipNetConfig
 /// <summary>What the gates did in one forward pass.</summary>
 /// <param name="Logits">[N, classes].</param>
 /// <param name="Decisions">One a gated block, [N, 1]: 1 runs it. (Soft gates in training: the weight.)</param>
-/// <param name="Probabilities">One a gate, [N, 1]: probability of running. One more than the decisions where the gate after the last block was asked for.</param>
+/// <param name="Probabilities">One a gate, [N, 1]: probability of running. One more than the decisions where the gate after the last block was asked
+/// for.</param>
 public sealed record SkipTrace(Tensor Logits, IReadOnlyList<Tensor> Decisions, IReadOnlyList<Tensor> Probabilities);
 
 /// <summary>
-/// SkipNet (Wang et al., ECCV 2018, arXiv 1711.09485): a ResNet whose gates decide, picture by picture, whether a block runs. The first block always runs; the gate on the output
-/// of a block decides about the next. In eval mode a skipped block costs nothing, also where the pictures of a batch disagree. [N, C, H, W] -> logits [N, classes].
+/// SkipNet (Wang et al., ECCV 2018, arXiv 1711.09485): a ResNet whose gates decide, picture by picture, whether a block runs. The first block always runs; the
+/// gate on the output of a block decides about the next. In eval mode a skipped block costs nothing, also where the pictures of a batch disagree. [N, C, H, W]
+/// -> logits [N, classes].
 /// </summary>
 public sealed partial class SkipNet : Layer
 {
@@ -96,7 +98,8 @@ public sealed partial class SkipNet : Layer
                 // The projection is one object under two names: a skipped block passes it on.
                 if (block.Projection is { } projection) register_module($"group{g}_ds{i}", projection);
                 register_module($"group{g}_layer{i}", block);
-                Layer gate = config.Gate == SkipGateKind.Recurrent ? new GateEmbedding(channels, config.EmbedDim) : new FeedForwardGate(channels, config.Gate == SkipGateKind.FeedForward1);
+                Layer gate = config.Gate == SkipGateKind.Recurrent
+                    ? new GateEmbedding(channels, config.EmbedDim) : new FeedForwardGate(channels, config.Gate == SkipGateKind.FeedForward1);
                 register_module($"group{g}_gate{i}", gate);
                 all.Add(block);
                 ways.Add(gate);
@@ -116,7 +119,10 @@ public sealed partial class SkipNet : Layer
     /// <summary>How the gates decide in training.</summary>
     public GateMode Mode { get; set; }
 
-    /// <summary>Whether eval mode runs only the blocks that are needed (default). Off: all blocks run and are blended, as the official code does; the logits are the same.</summary>
+    /// <summary>
+    /// Whether eval mode runs only the blocks that are needed (default). Off: all blocks run and are blended, as the official code does; the logits are the
+    /// same.
+    /// </summary>
     public bool Skips { get; set; } = true;
 
     /// <summary>Blocks that a gate decides about: all but the first.</summary>
@@ -145,7 +151,8 @@ public sealed partial class SkipNet : Layer
             probabilities.Add(p);
             decisions.Add(decision);
             using var scope = NewDisposeScope();
-            var next = RowChoice.Of(Reshape(decision, 0, 1, 1, 1), x, blocks[i].call, blocks[i].Projection is { } projection ? projection.call : null, Skips && !training);
+            var next = RowChoice.Of(Reshape(decision, 0, 1, 1, 1), x, blocks[i].call, blocks[i].Projection is { } projection ? projection.call : null,
+                Skips && !training);
             if (ReferenceEquals(next, x)) continue;
             next.MoveToOuterDisposeScope();
             x.Dispose();        // only the handle goes: autograd keeps what the backward pass needs
@@ -179,7 +186,8 @@ public sealed partial class SkipNet : Layer
 
     private static void Check(SkipNetConfig c)
     {
-        if (c.Layers.Length == 0 || c.Layers.Length != c.Widths.Length) throw new BayouException($"SkipNet: {c.Layers.Length} groups and {c.Widths.Length} widths; one width a group is needed");
+        if (c.Layers.Length == 0 || c.Layers.Length != c.Widths.Length)
+            throw new BayouException($"SkipNet: {c.Layers.Length} groups and {c.Widths.Length} widths; one width a group is needed");
         if (c.Layers.Any(n => n <= 0) || c.Widths.Any(n => n <= 0)) throw new BayouException("SkipNet: every group needs a block and a positive width");
         if (c.EmbedDim <= 0 || c.HiddenDim <= 0) throw new BayouException("SkipNet: embedding and state of the recurrent gate must be positive");
         if (c.Classes <= 0 || c.InChannels <= 0) throw new BayouException("SkipNet: classes and input channels must be positive");

@@ -18,8 +18,8 @@ public enum SkipGateKind
 }
 
 /// <summary>
-/// Feed-forward gate: [N, C, H, W] -> probability of running the next block, [N, 1]. FFGate-I: max pool 2, conv 3x3, conv 3x3 stride 2, mean, 1x1 to (skip, run), softmax;
-/// FFGate-II: conv 3x3 stride 2, mean, the same end.
+/// Feed-forward gate: [N, C, H, W] -> probability of running the next block, [N, 1]. FFGate-I: max pool 2, conv 3x3, conv 3x3 stride 2, mean, 1x1 to (skip,
+/// run), softmax; FFGate-II: conv 3x3 stride 2, mean, the same end.
 /// </summary>
 public sealed class FeedForwardGate : Layer
 {
@@ -53,7 +53,9 @@ public sealed class FeedForwardGate : Layer
     }
 }
 
-/// <summary>What a recurrent gate sees of a block's output: mean over the map and a 1x1 convolution. [N, C, H, W] -> [N, embed]. Key "1": index 0 is the pool.</summary>
+/// <summary>
+/// What a recurrent gate sees of a block's output: mean over the map and a 1x1 convolution. [N, C, H, W] -> [N, embed]. Key "1": index 0 is the pool.
+/// </summary>
 public sealed class GateEmbedding : Layer
 {
     private readonly Conv2d conv;
@@ -98,7 +100,8 @@ public sealed class LstmCell : Layer
         var gates = Linear(x, weight_ih_l0, bias_ih_l0);
         gates = Add(gates, state is { } s ? Linear(s.H, weight_hh_l0, bias_hh_l0) : bias_hh_l0);
         var parts = Split(gates, 1, hidden, hidden, hidden, hidden);
-        var (input, forget, cell, output) = (Activate(parts[0], Activation.Sigmoid), parts[1], Activate(parts[2], Activation.Tanh), Activate(parts[3], Activation.Sigmoid));
+        var (input, forget, cell, output) =
+            (Activate(parts[0], Activation.Sigmoid), parts[1], Activate(parts[2], Activation.Tanh), Activate(parts[3], Activation.Sigmoid));
         var c = Mul(input, cell);
         if (state is { } before) c = Add(Mul(Activate(forget, Activation.Sigmoid), before.C), c);
         return (Mul(output, Activate(c, Activation.Tanh)), c);

@@ -5,7 +5,8 @@ using static TorchSharp.torch;
 
 namespace Bayou.Images;
 
-// Inference that costs what its blocks cost: the recurrent gate is computed beside libtorch, whose dozen calls for it take as long as a small block; rows that skip a block are not even copied.
+// Inference that costs what its blocks cost: the recurrent gate is computed beside libtorch, whose dozen calls for it take as long as a small block; rows that
+// skip a block are not even copied.
 public sealed partial class SkipNet
 {
     private bool CanSkipFast(Tensor x) => Skips && !training && control is not null && !Capture.IsActive && !is_grad_enabled() && TensorMemory.IsPlain(x);
@@ -43,7 +44,8 @@ public sealed partial class SkipNet
     {
         private readonly float[] h = new float[rows * config.HiddenDim], c = new float[rows * config.HiddenDim];
         // Copies of the few hundred weights: asking libtorch for their place at every step would take longer than the step.
-        private readonly float[] input = Copy(control.Cell.Weights.Input), state = Copy(control.Cell.Weights.State), inputBias = Copy(control.Cell.Weights.InputBias), stateBias = Copy(control.Cell.Weights.StateBias);
+        private readonly float[] input = Copy(control.Cell.Weights.Input), state = Copy(control.Cell.Weights.State),
+            inputBias = Copy(control.Cell.Weights.InputBias), stateBias = Copy(control.Cell.Weights.StateBias);
         private readonly float[] last = Copy(control.ProjectionWeight), lastBias = Copy(control.ProjectionBias);
         private float[] means = [];
 

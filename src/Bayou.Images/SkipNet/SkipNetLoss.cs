@@ -13,7 +13,10 @@ public enum PolicyReduction
     /// <summary>Mean over the pictures for each gate (ImageNet script).</summary>
     BatchMean,
 
-    /// <summary>What the official ImageNet script computes by a broadcast of [B] against [B, 1]: every action is rewarded by the batch's mean return. For comparisons only.</summary>
+    /// <summary>
+    /// What the official ImageNet script computes by a broadcast of [B] against [B, 1]: every action is rewarded by the batch's mean return. For comparisons
+    /// only.
+    /// </summary>
     BroadcastMean,
 }
 

@@ -17,7 +17,10 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork, ITrainingSe
     /// <summary>Part of the epochs that the hybrid stage takes (official CIFAR schedule: 10k of 74k iterations); 0: supervised only.</summary>
     public double HybridShare { get; set; } = 0.25;
 
-    /// <summary>The hybrid stage's learning rate as a part of the recipe's (official: 1e-4 for 0.1 with SGD; AdamW, whose steps do not shrink with the gradient, wants a smaller cut).</summary>
+    /// <summary>
+    /// The hybrid stage's learning rate as a part of the recipe's (official: 1e-4 for 0.1 with SGD; AdamW, whose steps do not shrink with the gradient, wants a
+    /// smaller cut).
+    /// </summary>
     public double HybridRate { get; set; } = 0.1;
 
     /// <inheritdoc/>
@@ -33,7 +36,8 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork, ITrainingSe
     /// <inheritdoc/>
     public IReadOnlyList<TrainStage> Stages(Recipe recipe)
     {
-        if (HybridShare is < 0 or > 1) throw new BayouException($"SkipNet: the hybrid stage's share of the epochs is {HybridShare}; it must be between 0 and 1");
+        if (HybridShare is < 0 or > 1)
+            throw new BayouException($"SkipNet: the hybrid stage's share of the epochs is {HybridShare}; it must be between 0 and 1");
         var soft = Config.Mode == GateMode.Soft;
         var hybrid = soft || recipe.Epochs < 2 ? 0 : (int)Math.Round(recipe.Epochs * HybridShare);
         var stages = new List<TrainStage>();
@@ -45,7 +49,8 @@ public sealed partial class SkipNet : ITrainingLoss, IStagedNetwork, ITrainingSe
         if (hybrid > 0)
         {
             var rate = recipe.BaseLr * HybridRate;
-            stages.Add(new("hybrid-rl", recipe with { Epochs = hybrid, BaseLr = rate, MinLr = Math.Min(recipe.MinLr, rate), WarmupEpochs = 0 }, () => Mode = GateMode.Sampled, _ => Sharpen()));
+            stages.Add(new("hybrid-rl", recipe with { Epochs = hybrid, BaseLr = rate, MinLr = Math.Min(recipe.MinLr, rate), WarmupEpochs = 0 },
+                () => Mode = GateMode.Sampled, _ => Sharpen()));
         }
         return stages;
     }

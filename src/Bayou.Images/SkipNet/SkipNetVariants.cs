@@ -15,9 +15,12 @@ public static class SkipNetVariants
         .. Cifar(110, 18, (1_816_655, 2_674_148), "CIFAR-10 93.30 % at 49.5 % of the blocks (SP + HRL); base network 93.60 %"),
         .. Cifar(152, 25, (2_505_217, 3_696_526), "SVHN: 86 % of the compute saved at the accuracy of the base network, 98.14 % (SP + HRL)"),
         ImageNet(18, ResidualKind.Basic, [2, 2, 2, 2], 11_709_683, "no published figures"),
-        ImageNet(34, ResidualKind.Basic, [3, 4, 6, 3], 21_836_483, "ImageNet: 20 % of the compute saved at the accuracy of the base network, 73.30 % (SP + HRL)"),
-        ImageNet(50, ResidualKind.Bottleneck, [3, 4, 6, 3], 25_709_123, "ImageNet: 12 % of the compute saved at the accuracy of the base network, 76.15 % (SP + HRL)"),
-        ImageNet(101, ResidualKind.Bottleneck, [3, 4, 23, 3], 44_875_501, "ImageNet 77.49 % at 85.0 % of the blocks (SP), 76.94 % at 70.1 % (SP + HRL); base network 77.37 %"),
+        ImageNet(34, ResidualKind.Basic, [3, 4, 6, 3], 21_836_483,
+            "ImageNet: 20 % of the compute saved at the accuracy of the base network, 73.30 % (SP + HRL)"),
+        ImageNet(50, ResidualKind.Bottleneck, [3, 4, 6, 3], 25_709_123,
+            "ImageNet: 12 % of the compute saved at the accuracy of the base network, 76.15 % (SP + HRL)"),
+        ImageNet(101, ResidualKind.Bottleneck, [3, 4, 23, 3], 44_875_501,
+            "ImageNet 77.49 % at 85.0 % of the blocks (SP), 76.94 % at 70.1 % (SP + HRL); base network 77.37 %"),
         ImageNet(152, ResidualKind.Bottleneck, [3, 8, 36, 3], 60_672_919, "no published figures"),
     ];
 
@@ -26,9 +29,12 @@ public static class SkipNetVariants
     {
         var feedForward = depth <= 74 ? SkipGateKind.FeedForward1 : SkipGateKind.FeedForward2;
         yield return Entry($"skipnet{depth}", Config(SkipGateKind.Recurrent, GateMode.StraightThrough), 32, parameters.Recurrent, figures);
-        yield return Entry($"skipnet{depth}_ff", Config(feedForward, GateMode.StraightThrough), 32, parameters.FeedForward, $"feed-forward gates ({feedForward})");
-        yield return Entry($"skipnet{depth}_soft", Config(SkipGateKind.Recurrent, GateMode.Soft), 32, parameters.Recurrent, "recurrent gate trained soft (ablation, table 3)");
-        yield return Entry($"skipnet{depth}_ff_soft", Config(feedForward, GateMode.Soft), 32, parameters.FeedForward, "feed-forward gates trained soft (ablation, table 3)");
+        yield return Entry($"skipnet{depth}_ff", Config(feedForward, GateMode.StraightThrough), 32, parameters.FeedForward,
+            $"feed-forward gates ({feedForward})");
+        yield return Entry($"skipnet{depth}_soft", Config(SkipGateKind.Recurrent, GateMode.Soft), 32, parameters.Recurrent,
+            "recurrent gate trained soft (ablation, table 3)");
+        yield return Entry($"skipnet{depth}_ff_soft", Config(feedForward, GateMode.Soft), 32, parameters.FeedForward,
+            "feed-forward gates trained soft (ablation, table 3)");
 
         SkipNetConfig Config(SkipGateKind gate, GateMode mode) => new() { Layers = [blocks, blocks, blocks], Gate = gate, Mode = mode };
     }

@@ -7,8 +7,8 @@ namespace Bayou.Images;
 public static class InOrder
 {
     /// <summary>
-    /// Runs layers in order. In inference the memory of a layer is free for the next one, which halves the peak and, with large batches, the time: fresh memory has to be cleared by the system first.
-    /// Where gradients, a capture or a tap need what the layers made, it stays.
+    /// Runs layers in order. In inference the memory of a layer is free for the next one, which halves the peak and, with large batches, the time: fresh memory
+    /// has to be cleared by the system first. Where gradients, a capture or a tap need what the layers made, it stays.
     /// </summary>
     /// <param name="layers">The layers.</param>
     /// <param name="x">Input of the first; it stays the caller's.</param>

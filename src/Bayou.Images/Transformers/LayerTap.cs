@@ -3,8 +3,8 @@ using static TorchSharp.torch;
 namespace Bayou.Images;
 
 /// <summary>
-/// Collects, layer by layer, the fused qkv projections and the hidden states of every transformer that runs on this thread while it is open, with their gradients: what weight
-/// distillation compares. Close it after the loss.
+/// Collects, layer by layer, the fused qkv projections and the hidden states of every transformer that runs on this thread while it is open, with their
+/// gradients: what weight distillation compares. Close it after the loss.
 /// </summary>
 public sealed class LayerTap : IDisposable
 {

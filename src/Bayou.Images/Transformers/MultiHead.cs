@@ -33,7 +33,8 @@ public static class MultiHead
     /// <param name="bias">Added to the scaled logits; broadcastable to [N, h, Q, K]; masks are large negative numbers.</param>
     /// <param name="onLogits">Changes the logits, bias included, before the softmax.</param>
     /// <param name="onWeights">Changes the weights after the softmax.</param>
-    public static Tensor Attend(Tensor q, Tensor k, Tensor v, double scale, Tensor? bias = null, Func<Tensor, Tensor>? onLogits = null, Func<Tensor, Tensor>? onWeights = null)
+    public static Tensor Attend(Tensor q, Tensor k, Tensor v, double scale, Tensor? bias = null, Func<Tensor, Tensor>? onLogits = null,
+        Func<Tensor, Tensor>? onWeights = null)
     {
         if (onLogits is null && onWeights is null && !AttentionTap.IsActive) return Ops.Attention(q, k, v, scale, bias);
         var weights = MatMul(scale == 1 ? q : Scale(q, scale), Permute(k, 0, 1, 3, 2));

@@ -122,7 +122,9 @@ public sealed class WindowAttention : Layer
         return proj.call(MultiHead.Join(y));
     }
 
-    /// <summary>A table of relative positions [(2w - 1)^2, h] for another window (bicubic, as PyTorch's interpolate); null where it is no square table.</summary>
+    /// <summary>
+    /// A table of relative positions [(2w - 1)^2, h] for another window (bicubic, as PyTorch's interpolate); null where it is no square table.
+    /// </summary>
     /// <param name="table">The table.</param>
     /// <param name="rows">Rows wanted, (2w' - 1)^2.</param>
     public static Tensor? ResizedTable(Tensor table, int rows)

@@ -162,7 +162,8 @@ public class VisionTransformer : Layer, IFeatureNetwork, ILayerwise
 
     /// <summary>Groups for layer-wise decay: embeddings 0, block b is b + 1, norm and heads last.</summary>
     public int LayerId(string name) =>
-        name.Split('.') is ["blocks", var index, ..] ? int.Parse(index) + 1 : name.StartsWith("norm", StringComparison.Ordinal) || name.StartsWith("head", StringComparison.Ordinal) ? LayerCount : 0;
+        name.Split('.') is ["blocks", var index, ..] ? int.Parse(index) + 1 : name.StartsWith("norm", StringComparison.Ordinal)
+            || name.StartsWith("head", StringComparison.Ordinal) ? LayerCount : 0;
 
     private static Tensor TokenAt(Tensor x, long index) => Reshape(Slice(x, 1, index, index + 1), 0, -1);
 

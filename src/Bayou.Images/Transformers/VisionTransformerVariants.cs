@@ -15,8 +15,10 @@ public static class VisionTransformerVariants
         Entry("deit_small", Deit, 384, 6, 12, 16, false, 22_050_664, "ImageNet-1K top-1 79.9 % at 224", "deit_small_patch16_224-cd65a155.pth"),
         Entry("deit_base", Deit, 768, 12, 12, 16, false, 86_567_656, "ImageNet-1K top-1 81.8 % at 224, 82.9 % at 384", "deit_base_patch16_224-b5f2ef4d.pth"),
         Entry("deit_tiny_distilled", Deit, 192, 3, 12, 16, true, 5_910_800, "ImageNet-1K top-1 74.5 % at 224", "deit_tiny_distilled_patch16_224-b40b3cf7.pth"),
-        Entry("deit_small_distilled", Deit, 384, 6, 12, 16, true, 22_436_432, "ImageNet-1K top-1 81.2 % at 224", "deit_small_distilled_patch16_224-649709d9.pth"),
-        Entry("deit_base_distilled", Deit, 768, 12, 12, 16, true, 87_338_192, "ImageNet-1K top-1 83.4 % at 224", "deit_base_distilled_patch16_224-df68dfff.pth"),
+        Entry("deit_small_distilled", Deit, 384, 6, 12, 16, true, 22_436_432, "ImageNet-1K top-1 81.2 % at 224",
+            "deit_small_distilled_patch16_224-649709d9.pth"),
+        Entry("deit_base_distilled", Deit, 768, 12, 12, 16, true, 87_338_192, "ImageNet-1K top-1 83.4 % at 224",
+            "deit_base_distilled_patch16_224-df68dfff.pth"),
         Entry("vit_tiny", Vit, 192, 3, 12, 16, false, 5_717_416, "no figure in the paper's main table; same network as deit_tiny"),
         Entry("vit_small", Vit, 384, 6, 12, 16, false, 22_050_664, "same network as deit_small"),
         Entry("vit_base", Vit, 768, 12, 12, 16, false, 86_567_656, "same network as deit_base"),
@@ -24,7 +26,8 @@ public static class VisionTransformerVariants
         Entry("vit_large", Vit, 1024, 16, 24, 16, false, 304_326_632, "ViT-L/16"),
     ];
 
-    private static ModelEntry Entry(string name, string paper, int dim, int heads, int depth, int patch, bool distilled, long parameters, string figures, string? file = null) => new(
+    private static ModelEntry Entry(string name, string paper, int dim, int heads, int depth, int patch, bool distilled, long parameters, string figures,
+        string? file = null) => new(
         name, "transformers", paper,
         o => new VisionTransformer(new VisionTransformerConfig
         {

@@ -52,8 +52,9 @@ public abstract record WindowConfig
 public sealed record WindowStageSpec(int Index, int Dim, int Grid, double[] DropPath);
 
 /// <summary>
-/// A hierarchical transformer with attention inside windows: patches, stages of blocks with patch merging between them, norm, mean over the tokens, head. [N, C, H, W] -> logits [N, classes].
-/// Any size works: grids are padded up to whole windows. Checkpoints of another window size load too: their tables of relative positions are interpolated (bicubic), as for fine-tuning at 384.
+/// A hierarchical transformer with attention inside windows: patches, stages of blocks with patch merging between them, norm, mean over the tokens, head. [N,
+/// C, H, W] -> logits [N, classes]. Any size works: grids are padded up to whole windows. Checkpoints of another window size load too: their tables of relative
+/// positions are interpolated (bicubic), as for fine-tuning at 384.
 /// </summary>
 public abstract class WindowTransformer : Layer, IFeatureNetwork, ICheckpointLayouts
 {
@@ -69,7 +70,8 @@ public abstract class WindowTransformer : Layer, IFeatureNetwork, ICheckpointLay
     private protected WindowTransformer(string name, WindowConfig config, Func<WindowStageSpec, IEnumerable<Layer>> blocks)
     {
         var stages = config.Depths.Length;
-        if (stages == 0 || stages != config.Heads.Length) throw new BayouException($"{name}: {stages} depths and {config.Heads.Length} heads; one of each a stage is needed");
+        if (stages == 0 || stages != config.Heads.Length)
+            throw new BayouException($"{name}: {stages} depths and {config.Heads.Length} heads; one of each a stage is needed");
         if (config.ImageSize % (config.Patch << (stages - 1)) != 0)
             throw new BayouException($"{name}: image size {config.ImageSize} must be a multiple of {config.Patch << (stages - 1)} (patch times 2 for every stage after the first)");
         var rates = StochasticDepth.Rates(config.DropPath, config.Depths.Sum());

@@ -35,7 +35,9 @@ public static class VarsTraining
     /// <summary>Optimizer steps between two updates of the bounds.</summary>
     public const int BoundInterval = 100;
 
-    /// <summary>Moves a VARS-S block's bound a tenth towards its templates' present one; <see cref="Trainer"/> does so every <see cref="BoundInterval"/> steps.</summary>
+    /// <summary>
+    /// Moves a VARS-S block's bound a tenth towards its templates' present one; <see cref="Trainer"/> does so every <see cref="BoundInterval"/> steps.
+    /// </summary>
     public static void UpdateBound(VarsStaticBlock block)
     {
         using var scope = NewDisposeScope();

@@ -13,11 +13,14 @@ public static class VarsVariants
     private static IReadOnlyList<Size> Sizes { get; } =
     [
         new("tiny", 32, [10, 2], [6, 12], 10,
-            new() { ["self_att"] = 8_646_376, ["plus"] = 10_951_336, ["performer"] = 8_818_408, ["vars_d"] = 8_201_428, ["vars_sd"] = 9_176_788, ["vars_s"] = 10_155_124 }),
+            new() { ["self_att"] = 8_646_376, ["plus"] = 10_951_336, ["performer"] = 8_818_408, ["vars_d"] = 8_201_428, ["vars_sd"] = 9_176_788,
+                ["vars_s"] = 10_155_124 }),
         new("small", 64, [12], [6], 5,
-            new() { ["self_att"] = 22_148_392, ["plus"] = 23_300_872, ["performer"] = 22_738_216, ["vars_d"] = 21_160_840, ["vars_sd"] = 23_557_000, ["vars_s"] = 24_798_004 }),
+            new() { ["self_att"] = 22_148_392, ["plus"] = 23_300_872, ["performer"] = 22_738_216, ["vars_d"] = 21_160_840, ["vars_sd"] = 23_557_000,
+                ["vars_s"] = 24_798_004 }),
         new("base", 64, [12], [12], 5,
-            new() { ["self_att"] = 86_223_784, ["plus"] = 88_528_744, ["performer"] = 87_403_432, ["vars_d"] = 80_513_104, ["vars_sd"] = 84_715_600, ["vars_s"] = 84_445_108 }),
+            new() { ["self_att"] = 86_223_784, ["plus"] = 88_528_744, ["performer"] = 87_403_432, ["vars_d"] = 80_513_104, ["vars_sd"] = 84_715_600,
+                ["vars_s"] = 84_445_108 }),
     ];
 
     /// <summary>The attentions an RVT can have: the last part of a catalog name.</summary>

@@ -5,7 +5,8 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Order of points along the Z-curve through coarse cells, for searches that only need neighbours roughly together: a fraction of the time of <see cref="MortonOrder"/>.
+/// Order of points along the Z-curve through coarse cells, for searches that only need neighbours roughly together: a fraction of the time of
+/// <see cref="MortonOrder"/>.
 /// </summary>
 internal static unsafe class CellOrder
 {

@@ -7,9 +7,10 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie along the Z-curve in leaves of 16, leaves in nodes of 16, nodes in nodes of
-/// 16, each with its box and its largest remaining distance; a new sample descends only where a box is nearer than that. The bound is computed with the same float operations in the same order as the
-/// distances, and rounding is monotonic, so what is left out could not have changed: results equal the plain algorithm's bit for bit.
+/// Furthest point sampling (PointNet++, section 3.2), exact, without looking at every point in every round: points lie along the Z-curve in leaves of 16,
+/// leaves in nodes of 16, nodes in nodes of 16, each with its box and its largest remaining distance; a new sample descends only where a box is nearer than
+/// that. The bound is computed with the same float operations in the same order as the distances, and rounding is monotonic, so what is left out could not have
+/// changed: results equal the plain algorithm's bit for bit.
 /// </summary>
 public static unsafe class FurthestPointKernel
 {
@@ -26,8 +27,8 @@ public static unsafe class FurthestPointKernel
     /// <param name="xyz">[n, 3], finite.</param>
     /// <param name="picked">Indices, written. More samples than points repeat points.</param>
     /// <param name="tieThreads">
-    /// Among equally far points the official kernels take the smallest bit-reversed (index mod threads), then the smallest index div threads: see <see cref="TieThreads"/>.
-    /// 0 takes the lowest index.
+    /// Among equally far points the official kernels take the smallest bit-reversed (index mod threads), then the smallest index div threads: see
+    /// <see cref="TieThreads"/>. 0 takes the lowest index.
     /// </param>
     /// <exception cref="ArgumentException">No points, or a thread count that is not a power of two.</exception>
     public static void Sample(ReadOnlySpan<float> xyz, Span<int> picked, int tieThreads)
@@ -206,7 +207,8 @@ public static unsafe class FurthestPointKernel
         private void Search(int level, int index, float furthest, ref Vector512<int> lowest)
         {
             var wanted = Vector512.Create(furthest);
-            for (var equal = Vector512.Equals(Vector512.Load((float*)nodes[level] + (nint)index * Node + 6 * Lanes), wanted).ExtractMostSignificantBits(); equal != 0; equal &= equal - 1)
+            for (var equal = Vector512.Equals(Vector512.Load((float*)nodes[level] + (nint)index * Node + 6 * Lanes), wanted)
+                .ExtractMostSignificantBits(); equal != 0; equal &= equal - 1)
             {
                 var child = index * Lanes + BitOperations.TrailingZeroCount(equal);
                 if (level > 0)

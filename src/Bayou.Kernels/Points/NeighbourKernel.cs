@@ -14,7 +14,8 @@ public static unsafe class NeighbourKernel
     /// <summary>
     /// The k nearest points of every query as pointops gives them: ascending squared distance; a query that meets equal distances among its k + 1 nearest is
     /// answered by the official bounded
-    /// max-heap over all points, because there the heap decides which of the equals stay and in which order. Missing neighbours are point 0 at <see cref="Far"/>.
+    /// max-heap over all points, because there the heap decides which of the equals stay and in which order. Missing neighbours are point 0 at
+    /// <see cref="Far"/>.
     /// </summary>
     /// <param name="cloud">[n, 3], n at least 1; in the caller's order.</param>
     /// <param name="n">Points of the cloud.</param>
@@ -131,8 +132,8 @@ public static unsafe class NeighbourKernel
     }
 
     /// <summary>
-    /// Splits the queries over the threads in fixed pieces of neighbouring ones, which meet the same part of the tree; every query is answered alone, so results do not depend on the number
-    /// of threads.
+    /// Splits the queries over the threads in fixed pieces of neighbouring ones, which meet the same part of the tree; every query is answered alone, so
+    /// results do not depend on the number of threads.
     /// </summary>
     private static void Run(float* queries, int count, Action<int[], int, int> range)
     {
@@ -141,7 +142,8 @@ public static unsafe class NeighbourKernel
         CellOrder.Of(queries, count, order);
         var pieces = (count + Chunk - 1) / Chunk;
         if (pieces <= 1 || KernelThreads.Count == 1) range(order, 0, count);
-        else Parallel.For(0, pieces, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count }, i => range(order, i * Chunk, Math.Min(count, (i + 1) * Chunk)));
+        else Parallel.For(0, pieces, new ParallelOptions { MaxDegreeOfParallelism = KernelThreads.Count },
+            i => range(order, i * Chunk, Math.Min(count, (i + 1) * Chunk)));
     }
 
     private static bool HasEquals(ReadOnlySpan<float> ascending)

@@ -1,8 +1,8 @@
 namespace Bayou.Kernels;
 
 /// <summary>
-/// Attention over lists of pairs (windows of points in CSR form): products and weighted sums of rows [n, heads, width] by index. Sums are added in the order of the pairs, one head a unit
-/// of work: results do not depend on the number of threads.
+/// Attention over lists of pairs (windows of points in CSR form): products and weighted sums of rows [n, heads, width] by index. Sums are added in the order of
+/// the pairs, one head a unit of work: results do not depend on the number of threads.
 /// </summary>
 public static unsafe class PairKernel
 {

@@ -5,9 +5,9 @@ using System.Runtime.Intrinsics;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches: 16 points a leaf, 16 boxes a node. Squared distances are float32, (dx dx + dy dy) + dz dz
-/// without fused steps; box bounds use the same operations in the same order, and rounding is monotonic, so pruning never loses a point. Read-only after it is built: any number of threads
-/// may search.
+/// A tree of boxes over the points of one cloud in Z-curve order, for exact neighbour searches: 16 points a leaf, 16 boxes a node. Squared distances are
+/// float32, (dx dx + dy dy) + dz dz without fused steps; box bounds use the same operations in the same order, and rounding is monotonic, so pruning never
+/// loses a point. Read-only after it is built: any number of threads may search.
 /// </summary>
 public sealed class PointTree
 {
@@ -93,7 +93,8 @@ public sealed class PointTree
             var nearest = Smallest(bounds);
             if (nearest > found.Furthest || nearest == float.PositiveInfinity) return;
             var lane = BitOperations.TrailingZeroCount(Vector512.Equals(bounds, Vector512.Create(nearest)).ExtractMostSignificantBits());
-            bounds = Vector512.ConditionalSelect(Vector512.Equals(Vector512<int>.Indices, Vector512.Create(lane)).AsSingle(), Vector512.Create(float.PositiveInfinity), bounds);
+            bounds = Vector512.ConditionalSelect(Vector512.Equals(Vector512<int>.Indices, Vector512.Create(lane)).AsSingle(),
+                Vector512.Create(float.PositiveInfinity), bounds);
             var child = node * Lanes + lane;
             if (level > 0)
             {
@@ -115,7 +116,8 @@ public sealed class PointTree
     /// <param name="qz">Query.</param>
     /// <param name="squaredRadius">r r in float32.</param>
     /// <param name="found">Receives (bits of the squared distance, index): as unsigned numbers they order by distance, then index.</param>
-    public void Within(float qx, float qy, float qz, float squaredRadius, List<ulong> found) => Within(levels.Length - 1, 0, new Query(qx, qy, qz), squaredRadius, found);
+    public void Within(float qx, float qy, float qz, float squaredRadius, List<ulong> found) =>
+        Within(levels.Length - 1, 0, new Query(qx, qy, qz), squaredRadius, found);
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void Within(int level, int node, in Query query, float squaredRadius, List<ulong> found)

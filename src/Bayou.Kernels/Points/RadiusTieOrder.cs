@@ -30,7 +30,8 @@ internal sealed class RadiusTieOrder
     // Low and high of three axes.
     private float[] Box(int from, int to)
     {
-        float[] box = [float.PositiveInfinity, float.PositiveInfinity, float.PositiveInfinity, float.NegativeInfinity, float.NegativeInfinity, float.NegativeInfinity];
+        float[] box = [float.PositiveInfinity, float.PositiveInfinity, float.PositiveInfinity, float.NegativeInfinity, float.NegativeInfinity,
+            float.NegativeInfinity];
         for (var p = from; p < to; p++)
         {
             for (var d = 0; d < 3; d++) (box[d], box[d + 3]) = (MathF.Min(box[d], At(p, d)), MathF.Max(box[d + 3], At(p, d)));

@@ -84,7 +84,8 @@ public static class VoxelKernel
     /// <param name="size">[d] sides.</param>
     /// <param name="start">[d] corner, or empty: the minimum.</param>
     /// <param name="end">[d] far corner, or empty: the maximum.</param>
-    public static long[] GridCluster(ReadOnlySpan<float> positions, ReadOnlySpan<float> size, ReadOnlySpan<float> start = default, ReadOnlySpan<float> end = default)
+    public static long[] GridCluster(ReadOnlySpan<float> positions, ReadOnlySpan<float> size, ReadOnlySpan<float> start = default,
+        ReadOnlySpan<float> end = default)
     {
         var d = size.Length;
         var n = positions.Length / d;

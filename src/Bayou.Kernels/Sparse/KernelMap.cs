@@ -33,7 +33,9 @@ public sealed class KernelMap
     public long Pairs { get; }
 
     /// <summary>Bytes the map holds.</summary>
-    public long Bytes => 8 * Pairs + 4L * (inStarts.Sum(s => (long)s.Length) + outStarts.Sum(s => (long)s.Length) + (inOrder?.Length ?? 0) + (ReferenceEquals(inOrder, outOrder) ? 0 : outOrder?.Length ?? 0));
+    public long Bytes =>
+        8 * Pairs + 4L * (inStarts.Sum(s => (long)s.Length) + outStarts.Sum(s => (long)s.Length) + (inOrder?.Length ?? 0)
+        + (ReferenceEquals(inOrder, outOrder) ? 0 : outOrder?.Length ?? 0));
 
     /// <summary>Input rows of an offset's pairs.</summary>
     public ReadOnlySpan<int> In(int offset) => inRows[offset];
@@ -96,7 +98,8 @@ public sealed class KernelMap
             var (inRows, outRows, inStarts, outStarts) = found[mirror[k]];
             found[k] = (outRows, inRows, outStarts, inStarts);
         }
-        return new(inputs.Length / 4, outputs.Length / 4, [.. found.Select(f => f.In)], [.. found.Select(f => f.Out)], [.. found.Select(f => f.InStarts)], [.. found.Select(f => f.OutStarts)], source.Order, target.Order);
+        return new(inputs.Length / 4, outputs.Length / 4, [.. found.Select(f => f.In)], [.. found.Select(f => f.Out)], [.. found.Select(f => f.InStarts)],
+            [.. found.Select(f => f.OutStarts)], source.Order, target.Order);
     }
 
     /// <summary>Every input to its group: the map of a pooling whose window is its stride. Pairs of a group come in the order of their rows.</summary>
@@ -200,7 +203,8 @@ public sealed class KernelMap
                 lattice.Shorten(c, a, b);
                 total *= lattice.size[c];
             }
-            return total < 9e18 ? lattice : throw new ArgumentException("the voxels are spread over more cells than 63 bits can number: use larger voxels or fewer points");
+            return total < 9e18 ? lattice
+                : throw new ArgumentException("the voxels are spread over more cells than 63 bits can number: use larger voxels or fewer points");
         }
 
         private void Shorten(int c, int[] a, int[] b)

@@ -71,7 +71,8 @@ public static unsafe partial class SparseGemm
     {
         var (isa, size, volume) = (KernelIsa.Current, cin * cout, map.Volume);
         var width = PanelWidth(cout, isa);
-        // Blocks of neighbouring outputs, all offsets over each: rows are read from the cache. Where an offset has few pairs in a block, some blocks go together.
+        // Blocks of neighbouring outputs, all offsets over each: rows are read from the cache. Where an offset has few pairs in a block, some blocks go
+        // together.
         var blocks = map.OutBlocks;
         var joined = (int)Math.Clamp(Chunk * (long)blocks * volume / Math.Max(1, map.Pairs), 1, 8);
         var parts = Math.Clamp((blocks + joined - 1) / joined, 1, Parts);

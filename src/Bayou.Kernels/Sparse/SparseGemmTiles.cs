@@ -1,8 +1,8 @@
 namespace Bayou.Kernels;
 
 /// <summary>
-/// The inner loops: six pairs at a time against one panel of columns. The sums start from the rows they belong to and stay in registers until the loop is over; a call while they are alive
-/// would make the compiler keep them in memory throughout.
+/// The inner loops: six pairs at a time against one panel of columns. The sums start from the rows they belong to and stay in registers until the loop is over;
+/// a call while they are alive would make the compiler keep them in memory throughout.
 /// </summary>
 public static unsafe partial class SparseGemm
 {

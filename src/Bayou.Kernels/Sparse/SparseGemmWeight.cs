@@ -8,7 +8,8 @@ public static unsafe partial class SparseGemm
     // Pairs whose gradients are packed side by side: with the inputs they meet they fit the first-level cache.
     private const int Chunk = 128;
 
-    private static void WeightSegment<T>(float* x, float* dy, int* inRows, int* outRows, int count, float* dw, int cin, int cout, int width) where T : struct, IFloatLanes<T>
+    private static void WeightSegment<T>(float* x, float* dy, int* inRows, int* outRows, int count, float* dw, int cin, int cout, int width)
+        where T : struct, IFloatLanes<T>
     {
         var buffer = System.Buffers.ArrayPool<float>.Shared.Rent(Chunk * width + 16);
         var tile = stackalloc float[TileLength + 16];

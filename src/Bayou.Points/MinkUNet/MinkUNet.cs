@@ -125,7 +125,8 @@ public sealed class MinkUNet : Layer
         var (planes, blocks) = (Config.Planes[stage], new List<SparseLayer>());
         for (var b = 0; b < Config.Layers[stage]; b++)
         {
-            blocks.Add(Expansion(stage) > 1 ? new SparseBottleneck(channels, planes, Config.Momentum) : new SparseBasicBlock(channels, planes, Config.Momentum));
+            blocks.Add(Expansion(stage) > 1
+                ? new SparseBottleneck(channels, planes, Config.Momentum) : new SparseBasicBlock(channels, planes, Config.Momentum));
             channels = planes * Expansion(stage);
         }
         return new SparseSequential([.. blocks]);

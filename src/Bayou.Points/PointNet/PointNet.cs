@@ -34,7 +34,8 @@ public sealed record PointNetConfig
 /// <summary>
 /// PointNet (Qi et al., CVPR 2017, arXiv 1612.00593, figure 2): the same small network on every point, a maximum over all points, and learned transforms of
 /// input and features.
-/// Clouds [B, C, N] -> logits [B, classes], or [B N, classes] (point by point) when it segments. State-dict keys are those of the widespread PyTorch version (feat.stn.conv1.weight, ...).
+/// Clouds [B, C, N] -> logits [B, classes], or [B N, classes] (point by point) when it segments. State-dict keys are those of the widespread PyTorch version
+/// (feat.stn.conv1.weight, ...).
 /// </summary>
 public sealed partial class PointNet : Layer, ITrainingLoss
 {

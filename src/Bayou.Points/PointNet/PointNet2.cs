@@ -23,8 +23,9 @@ public sealed record SetAbstractionConfig(int Samples, float Radius, int Neighbo
 }
 
 /// <summary>
-/// PointNet++ (Qi et al., NeurIPS 2017, arXiv 1706.02413), single-scale or multi-scale grouping: furthest points as centres, a PointNet in every ball (or in balls of several radii, side by
-/// side), and so on coarser; for segmentation the way back by interpolation among the three nearest. Clouds [B, C, N] (x, y, z first) -> logits [B, classes], or [B N, classes]. Keys of the widespread PyTorch version (sa1.mlp_convs.0.weight, ...).
+/// PointNet++ (Qi et al., NeurIPS 2017, arXiv 1706.02413), single-scale or multi-scale grouping: furthest points as centres, a PointNet in every ball (or in
+/// balls of several radii, side by side), and so on coarser; for segmentation the way back by interpolation among the three nearest. Clouds [B, C, N] (x, y, z
+/// first) -> logits [B, classes], or [B N, classes]. Keys of the widespread PyTorch version (sa1.mlp_convs.0.weight, ...).
 /// </summary>
 public sealed class PointNet2 : Layer
 {
@@ -221,7 +222,8 @@ internal sealed class FeaturePropagation : Layer
     // Fine xyz [B, N, 3], coarse xyz [B, M, 3], fine features [B, N, C] or null, coarse features [B, M, D] -> [B, N, widths[^1]].
     public Tensor Forward(Tensor fine, Tensor coarse, Tensor? own, Tensor features)
     {
-        var interpolated = Ops.Opaque("ThreeInterpolate", PointGroups.Interpolate, (_, o) => new(o[0].Aggregate(3L, (a, b) => a * b), 0), false, fine, coarse, features)[0];
+        var interpolated = Ops.Opaque("ThreeInterpolate", PointGroups.Interpolate, (_, o) => new(o[0].Aggregate(3L, (a, b) => a * b), 0), false, fine, coarse,
+            features)[0];
         var joined = own is null ? interpolated : Ops.Concat(2, own, interpolated);
         var y = call(Ops.Reshape(joined, -1, joined.shape[2]));
         return Ops.Reshape(y, -1, fine.shape[1], y.shape[1]);

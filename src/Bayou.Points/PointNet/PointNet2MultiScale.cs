@@ -9,13 +9,17 @@ namespace Bayou.Points;
 /// <param name="Widths">Channels of the layers.</param>
 public sealed record GroupScale(float Radius, int Neighbours, int[] Widths);
 
-/// <summary>A level of several scales (multi-scale grouping, section 3.3): balls of several radii around the same samples, their features side by side.</summary>
+/// <summary>
+/// A level of several scales (multi-scale grouping, section 3.3): balls of several radii around the same samples, their features side by side.
+/// </summary>
 public sealed record MultiScaleConfig(int Samples, params GroupScale[] Scales) : LevelConfig(Samples)
 {
     internal override PointLevel Create(int inFeatures) => new MultiScaleAbstraction(this, inFeatures + 3);
 }
 
-/// <summary>Sampling, and for every scale grouping and a PointNet. Keys conv_blocks.s.i, bn_blocks.s.i for layer i of scale s; coordinates come after the features.</summary>
+/// <summary>
+/// Sampling, and for every scale grouping and a PointNet. Keys conv_blocks.s.i, bn_blocks.s.i for layer i of scale s; coordinates come after the features.
+/// </summary>
 internal sealed class MultiScaleAbstraction : PointLevel
 {
     private readonly LayerList<LayerList<PointConv>> conv_blocks = new();
@@ -61,6 +65,7 @@ internal sealed class MultiScaleAbstraction : PointLevel
     private Tensor[] Group(Tensor?[] x, bool training)
     {
         var middle = PointGroups.Rows(x[0]!, PointGroups.Centres(x[0]!, config.Samples));
-        return [middle, .. config.Scales.Select(s => PointGroups.Gather(x[0]!, x.Length > 1 ? x[1] : null, middle, s.Radius, s.Neighbours, featuresFirst: true))];
+        return [middle, .. config.Scales.Select(s =>
+            PointGroups.Gather(x[0]!, x.Length > 1 ? x[1] : null, middle, s.Radius, s.Neighbours, featuresFirst: true))];
     }
 }

@@ -30,14 +30,16 @@ public static unsafe partial class PointOps
         var c = features is null ? 0 : (int)features.shape[1];
         if (counts.Sum() != n || f.Length != n * c || (labels is not null && l.Length != n))
             throw new BayouException($"grid subsampling: {n} points, clouds of {counts.Sum()}, {f.Length} feature values for {c} channels, {l.Length} labels");
-        var (outPoints, outFeatures, outLabels, unique, outLengths) = (new List<float>(), new List<float>(), new List<int>(), new List<bool>(), new int[counts.Length]);
+        var (outPoints, outFeatures, outLabels, unique, outLengths) =
+            (new List<float>(), new List<float>(), new List<int>(), new List<bool>(), new int[counts.Length]);
         for (int cloud = 0, from = 0; cloud < counts.Length; from += counts[cloud++])
         {
             var count = counts[cloud];
             GridKernel.Subsampled sub;
             try
             {
-                sub = GridKernel.Subsample(points.AsSpan(3 * from, 3 * count), f.AsSpan(c * from, c * count), labels is null ? [] : l.AsSpan(from, count), side, most);
+                sub = GridKernel.Subsample(points.AsSpan(3 * from, 3 * count), f.AsSpan(c * from, c * count), labels is null ? [] : l.AsSpan(from, count),
+                    side, most);
             }
             catch (ArgumentException e)
             {
@@ -80,7 +82,8 @@ public static unsafe partial class PointOps
     /// when there are more; this keeps the nearest.
     /// </summary>
     /// <returns>idx int32 [m, most], padded with -1; squared distances [m, most], padded with -1.</returns>
-    public static (Tensor Index, Tensor SquaredDistance) PartialDenseBall(Tensor queries, Tensor supports, Tensor queryLengths, Tensor supportLengths, float radius, int most)
+    public static (Tensor Index, Tensor SquaredDistance) PartialDenseBall(Tensor queries, Tensor supports, Tensor queryLengths, Tensor supportLengths,
+        float radius, int most)
     {
         var (rows, _) = RadiusRows(queries, supports, queryLengths, supportLengths, radius, most, TieRule.LowestIndex);
         var (index, distance) = (new int[rows.Length * most], new float[rows.Length * most]);
@@ -94,7 +97,8 @@ public static unsafe partial class PointOps
         return (tensor(index, [rows.Length, most]), tensor(distance, [rows.Length, most]));
     }
 
-    private static (ulong[][] Rows, int Supports) RadiusRows(Tensor queries, Tensor supports, Tensor queryLengths, Tensor supportLengths, float radius, int most, TieRule rule)
+    private static (ulong[][] Rows, int Supports) RadiusRows(Tensor queries, Tensor supports, Tensor queryLengths, Tensor supportLengths, float radius,
+        int most, TieRule rule)
     {
         float[] q = Points(queries, "queries"), s = Points(supports, "supports");
         int[] ql = TensorMemory.ToArray<int>(queryLengths), sl = TensorMemory.ToArray<int>(supportLengths);
@@ -107,7 +111,8 @@ public static unsafe partial class PointOps
             for (int cloud = 0, from = 0, start = 0; cloud < ql.Length; from += ql[cloud], start += sl[cloud++])
             {
                 var found = NeighbourKernel.Radius(
-                    points + 3L * start, new PointTree(s.AsSpan(3 * start, 3 * sl[cloud])), p + 3L * from, ql[cloud], radius * radius, most, rule == TieRule.Official);
+                    points + 3L * start, new PointTree(s.AsSpan(3 * start, 3 * sl[cloud])), p + 3L * from, ql[cloud], radius * radius, most,
+                    rule == TieRule.Official);
                 foreach (var row in found) for (var i = 0; i < row.Length; i++) row[i] += (ulong)start;
                 found.CopyTo(rows, from);
             }

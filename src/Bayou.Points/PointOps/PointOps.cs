@@ -100,7 +100,8 @@ public static unsafe partial class PointOps
                 var (n, count) = (offset[c] - start, newOffset[c] - from);
                 if (count == 0) continue;
                 var tree = new PointTree(xyz.Slice(3 * start, 3 * n));
-                NeighbourKernel.Nearest(points + 3L * start, n, tree, queries + 3L * from, count, k, i + (long)from * k, d + (long)from * k, rule == TieRule.Official);
+                NeighbourKernel.Nearest(points + 3L * start, n, tree, queries + 3L * from, count, k, i + (long)from * k, d + (long)from * k,
+                    rule == TieRule.Official);
                 for (var p = from * k; p < newOffset[c] * k; p++) index[p] += start;
             }
         }
@@ -145,7 +146,8 @@ public static unsafe partial class PointOps
             for (var c = 0; c < ends.Length; c++)
             {
                 var (start, from) = c == 0 ? (0, 0) : (ends[c - 1], newEnds[c - 1]);
-                NeighbourKernel.Ball(new PointTree(points.AsSpan(3 * start, 3 * (ends[c] - start))), q + 3L * from, newEnds[c] - from, radius * radius, samples, i + (long)from * samples);
+                NeighbourKernel.Ball(new PointTree(points.AsSpan(3 * start, 3 * (ends[c] - start))), q + 3L * from, newEnds[c] - from, radius * radius,
+                    samples, i + (long)from * samples);
                 for (var p = from * samples; p < newEnds[c] * samples; p++) index[p] += start;
             }
         }
@@ -164,7 +166,8 @@ public static unsafe partial class PointOps
         fixed (float* q = queries, d = distance)
         fixed (int* i = index)
         {
-            for (var c = 0; c < b; c++) NeighbourKernel.ThreeNearest(new PointTree(points.AsSpan(3 * m * c, 3 * m)), q + 3L * n * c, n, i + 3L * n * c, d + 3L * n * c);
+            for (var c = 0; c < b; c++)
+                NeighbourKernel.ThreeNearest(new PointTree(points.AsSpan(3 * m * c, 3 * m)), q + 3L * n * c, n, i + 3L * n * c, d + 3L * n * c);
         }
         for (var p = 0; p < distance.Length; p++) distance[p] = MathF.Sqrt(distance[p]);
         return (tensor(distance, [b, n, 3]), tensor(index, [b, n, 3]), tensor(InverseDistanceWeights(distance, 3), [b, n, 3]));

@@ -26,7 +26,8 @@ public static class KernelOffsets
         var low = size % 2 == 1 ? -(size / 2) : 0;
         if (region == KernelRegion.Hypercube)
         {
-            for (var z = 0; z < size; z++) for (var y = 0; y < size; y++) for (var x = 0; x < size; x++) offsets.AddRange([(low + x) * step, (low + y) * step, (low + z) * step]);
+            for (var z = 0; z < size; z++)
+                for (var y = 0; y < size; y++) for (var x = 0; x < size; x++) offsets.AddRange([(low + x) * step, (low + y) * step, (low + z) * step]);
             return [.. offsets];
         }
         if (size % 2 == 0) throw new BayouException($"a hypercross needs an odd size, not {size}");
@@ -58,11 +59,15 @@ public static class KernelOffsets
         var offsets = new List<int>();
         if (size[0] * size[1] * size[2] % 2 == 1)
         {
-            for (var z = 0; z < size[2]; z++) for (var y = 0; y < size[1]; y++) for (var x = 0; x < size[0]; x++) offsets.AddRange([(low[0] + x) * step, (low[1] + y) * step, (low[2] + z) * step]);
+            for (var z = 0; z < size[2]; z++)
+                for (var y = 0; y < size[1]; y++)
+                    for (var x = 0; x < size[0]; x++) offsets.AddRange([(low[0] + x) * step, (low[1] + y) * step, (low[2] + z) * step]);
         }
         else
         {
-            for (var x = 0; x < size[0]; x++) for (var y = 0; y < size[1]; y++) for (var z = 0; z < size[2]; z++) offsets.AddRange([(low[0] + x) * step, (low[1] + y) * step, (low[2] + z) * step]);
+            for (var x = 0; x < size[0]; x++)
+                for (var y = 0; y < size[1]; y++)
+                    for (var z = 0; z < size[2]; z++) offsets.AddRange([(low[0] + x) * step, (low[1] + y) * step, (low[2] + z) * step]);
         }
         return [.. offsets];
     }
@@ -71,7 +76,9 @@ public static class KernelOffsets
     public static int[] Dense(int size, int padding, int dilation)
     {
         var offsets = new List<int>();
-        for (var a = 0; a < size; a++) for (var b = 0; b < size; b++) for (var c = 0; c < size; c++) offsets.AddRange([a * dilation - padding, b * dilation - padding, c * dilation - padding]);
+        for (var a = 0; a < size; a++)
+            for (var b = 0; b < size; b++)
+                for (var c = 0; c < size; c++) offsets.AddRange([a * dilation - padding, b * dilation - padding, c * dilation - padding]);
         return [.. offsets];
     }
 

@@ -99,7 +99,9 @@ public static class SparsePooling
     /// <summary>[n, C1 + C2 + ...] of tensors on the same voxels.</summary>
     public static SparseTensor Concat(params SparseTensor[] x)
     {
-        foreach (var t in x) if (!ReferenceEquals(t.Voxels, x[0].Voxels)) throw new BayouException("sparse tensors are joined on the same voxels only (U-Nets: the levels of one VoxelSpace)");
+        foreach (var t in x)
+            if (!ReferenceEquals(t.Voxels, x[0].Voxels))
+                throw new BayouException("sparse tensors are joined on the same voxels only (U-Nets: the levels of one VoxelSpace)");
         return x[0].With(Ops.Concat(1, [.. x.Select(t => t.Features)]));
     }
 

@@ -86,7 +86,8 @@ public sealed class SpconvConv3d : nn.Module<SpconvTensor, SpconvTensor>
     /// <param name="bias">Whether it has one.</param>
     /// <param name="indiceKey">Shares pairs with, or gives them to, convolutions of the same name.</param>
     /// <param name="layout">Of the weight.</param>
-    public SpconvConv3d(SpconvKind kind, int inChannels, int outChannels, int kernel, int stride = 1, int padding = 0, int dilation = 1, bool bias = true, string? indiceKey = null,
+    public SpconvConv3d(SpconvKind kind, int inChannels, int outChannels, int kernel, int stride = 1, int padding = 0, int dilation = 1, bool bias = true,
+        string? indiceKey = null,
         SpconvLayout layout = SpconvLayout.V2) : base("spconv")
     {
         if (kernel < 1 || stride < 1 || padding < 0 || dilation < 1)
@@ -94,7 +95,8 @@ public sealed class SpconvConv3d : nn.Module<SpconvTensor, SpconvTensor>
         if (kind == SpconvKind.Submanifold && kernel % 2 == 0) throw new BayouException($"spconv: a submanifold convolution needs an odd kernel, not {kernel}");
         if (kind == SpconvKind.Inverse && indiceKey is null)
             throw new BayouException("spconv: an inverse convolution needs the indice key of the convolution it inverts");
-        (this.kind, this.kernel, this.stride, this.padding, this.dilation, this.indiceKey, this.layout) = (kind, kernel, stride, padding, dilation, indiceKey, layout);
+        (this.kind, this.kernel, this.stride, this.padding, this.dilation, this.indiceKey, this.layout) =
+            (kind, kernel, stride, padding, dilation, indiceKey, layout);
         long k = kernel;
         var bound = 1 / Math.Sqrt(inChannels * Math.Pow(kernel, 3));
         var shape = layout == SpconvLayout.V1 ? new[] { k, k, k, inChannels, outChannels } : [outChannels, k, k, k, inChannels];

@@ -64,7 +64,8 @@ public sealed class VoxelSpace
         if (levels.TryGetValue(fine.Stride * stride, out var level))
         {
             // The level exists: rows must mean the same voxels there.
-            if (level.Count != groups.First.Length || !groups.First.Select((row, i) => floored.AsSpan(4 * row, 4).SequenceEqual(level.Coordinates.AsSpan(4 * i, 4))).All(same => same))
+            if (level.Count != groups.First.Length
+                || !groups.First.Select((row, i) => floored.AsSpan(4 * row, 4).SequenceEqual(level.Coordinates.AsSpan(4 * i, 4))).All(same => same))
                 throw new BayouException($"two different sets of voxels at tensor stride {fine.Stride * stride} in one space: use another VoxelSpace");
             return parents[(fine, stride)] = (level, groups);
         }

@@ -13,7 +13,8 @@ namespace Bayou.Points;
 public sealed record PointData(string Name, IReadOnlyList<string> Classes, IReadOnlyList<ShapeSample> Train, IReadOnlyList<ShapeSample> Test, bool Segmented)
 {
     /// <summary>What <see cref="Open"/> understands.</summary>
-    public const string Forms = "a folder with train_points.npy, train_labels.npy, test_points.npy, test_labels.npy; a folder with a sub-folder of clouds a class (ModelNet: CLASS/train, CLASS/test); "
+    public const string Forms =
+        "a folder with train_points.npy, train_labels.npy, test_points.npy, test_labels.npy; a folder with a sub-folder of clouds a class (ModelNet: CLASS/train, CLASS/test); "
         + "a scan or a folder of scans with SemanticKITTI labels (one scan is cut into sectors); synthetic-rooms or synthetic-streets, with :target for the shifted domain";
 
     private const int Sectors = 16;
@@ -50,7 +51,8 @@ public sealed record PointData(string Name, IReadOnlyList<string> Classes, IRead
         var classes = new string[count];
         for (var c = 0; c < count; c++) classes[c] = c.ToString(CultureInfo.InvariantCulture);
         var lines = File.Exists(names) ? File.ReadAllLines(names) : [];
-        for (var i = 0; i < Math.Min(lines.Length, train.Length); i++) if (lines[i].LastIndexOf('_') is > 0 and var cut) classes[train[i].Label] = lines[i][..cut].Split('/')[^1];
+        for (var i = 0; i < Math.Min(lines.Length, train.Length); i++)
+            if (lines[i].LastIndexOf('_') is > 0 and var cut) classes[train[i].Label] = lines[i][..cut].Split('/')[^1];
         return new(Path.GetFileName(folder.TrimEnd('/')), classes, train, test, false);
     }
 
@@ -98,13 +100,15 @@ public sealed record PointData(string Name, IReadOnlyList<string> Classes, IRead
         // Of a single scan every fourth sector, of several every fifth scan, is the test part.
         var step = scenes.Length > 1 ? 5 : 4;
         var (train, test) = (parts.Where((_, i) => i % step != step - 1).ToArray(), parts.Where((_, i) => i % step == step - 1).ToArray());
-        return new(scenes.Length > 1 ? "SemanticKITTI" : "SemanticKITTI, one scan cut into sectors", SemanticKitti.Classes, [.. train.Select(s => new ShapeSample(s))], [.. test.Select(s => new ShapeSample(s))], true);
+        return new(scenes.Length > 1 ? "SemanticKITTI" : "SemanticKITTI, one scan cut into sectors", SemanticKitti.Classes,
+            [.. train.Select(s => new ShapeSample(s))], [.. test.Select(s => new ShapeSample(s))], true);
     }
 
     /// <summary>A scan's sectors around the sensor, without those that are all but empty.</summary>
     public static PointCloud[] Cut(PointCloud scan)
     {
-        var rows = Enumerable.Range(0, scan.Count).ToLookup(i => Math.Min(Sectors - 1, (int)((Math.Atan2(scan.Positions[3 * i + 1], scan.Positions[3 * i]) + Math.PI) / (2 * Math.PI) * Sectors)));
+        var rows = Enumerable.Range(0, scan.Count)
+            .ToLookup(i => Math.Min(Sectors - 1, (int)((Math.Atan2(scan.Positions[3 * i + 1], scan.Positions[3 * i]) + Math.PI) / (2 * Math.PI) * Sectors)));
         return [.. Enumerable.Range(0, Sectors).Select(s => rows[s].ToArray()).Where(r => r.Length >= 500).Select(r => scan.Select(r))];
     }
 
@@ -113,7 +117,8 @@ public sealed record PointData(string Name, IReadOnlyList<string> Classes, IRead
         var (kind, target) = (data.Split(':')[0], data.EndsWith(":target", StringComparison.Ordinal));
         if (kind is not ("synthetic-rooms" or "synthetic-streets") || (data.Contains(':') && !target))
             throw new BayouException($"'{data}': there are synthetic-rooms and synthetic-streets, each also with :target");
-        PointCloud Make(int number, SceneDomain? domain) => kind == "synthetic-rooms" ? SyntheticRooms.Make(number, domain).Cloud : SyntheticStreets.Make(number, domain).Cloud;
+        PointCloud Make(int number, SceneDomain? domain) =>
+            kind == "synthetic-rooms" ? SyntheticRooms.Make(number, domain).Cloud : SyntheticStreets.Make(number, domain).Cloud;
         var shift = target ? SceneDomain.Target : null;
         var train = Enumerable.Range(0, 16).Select(i => new ShapeSample(Make(1000 * seed + i, shift))).ToArray();
         var test = Enumerable.Range(0, 6).Select(i => new ShapeSample(Make(1000 * seed + 500 + i, shift))).ToArray();

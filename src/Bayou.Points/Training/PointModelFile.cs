@@ -45,7 +45,9 @@ public sealed record PointSetup(string Model, string[] Classes, int Channels, in
         Normalize = true,
         Training = training,
         Seed = seed,
-        Augmentation = !training ? null : Task == PointTask.SegmentPoints ? new PointAugmentation { RotateZ = Math.PI, Jitter = 0.005 } : PointAugmentation.Shapes with { Drop = 0.5 },
+        Augmentation = !training
+            ? null : Task == PointTask.SegmentPoints
+            ? new PointAugmentation { RotateZ = Math.PI, Jitter = 0.005 } : PointAugmentation.Shapes with { Drop = 0.5 },
     };
 
     /// <summary>Makes the network with fresh weights.</summary>

@@ -100,7 +100,8 @@ public sealed class ShapeSource : IBatchSource
             for (var i = 0; i < n; i++)
             {
                 for (var c = 0; c < channels; c++)
-                    values[(b * channels + c) * n + i] = c < 3 ? positions[3 * i + c] : cloud.Colours is { } rgb ? rgb[3 * i + c - 3] / 255f : cloud.Normals![3 * i + c - 3];
+                    values[(b * channels + c) * n + i] = c < 3
+                        ? positions[3 * i + c] : cloud.Colours is { } rgb ? rgb[3 * i + c - 3] / 255f : cloud.Normals![3 * i + c - 3];
                 if (options.Segment) (labels[b * n + i], indices[b * n + i]) = (cloud.Labels![i] < 0 ? -100 : cloud.Labels[i], rows[b]);
             }
             if (!options.Segment) (labels[b], indices[b]) = (sample.Label, rows[b]);
@@ -133,7 +134,8 @@ public sealed class ShapeSource : IBatchSource
             using var scope = NewDisposeScope();
             // The last part is filled up with points of the first.
             var part = Enumerable.Range(from, options.Points).Select(i => order[i % order.Length]).ToArray();
-            var source = new ShapeSource([new ShapeSample(cloud.Select(part) with { Labels = new int[part.Length] })], 1, 1, options with { Training = false, Segment = true });
+            var source = new ShapeSource([new ShapeSample(cloud.Select(part) with { Labels = new int[part.Length] })], 1, 1,
+                options with { Training = false, Segment = true });
             using var batch = source.Epoch(0).First();
             var best = VoxelTraining.Best(network.call(batch.Images));
             for (var i = 0; i < part.Length && from + i < order.Length; i++) labels[part[i]] = best[i];

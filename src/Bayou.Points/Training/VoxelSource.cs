@@ -91,7 +91,8 @@ public sealed class VoxelSource : IBatchSource
                     indices.Add(scene);
                 }
             }
-            yield return new Batch(tensor(rows.ToArray(), [labels.Count, 7]).DetachFromDisposeScope(), tensor(labels.ToArray()).DetachFromDisposeScope(), [.. indices], number);
+            yield return new Batch(tensor(rows.ToArray(), [labels.Count, 7]).DetachFromDisposeScope(), tensor(labels.ToArray()).DetachFromDisposeScope(),
+                [.. indices], number);
         }
     }
 

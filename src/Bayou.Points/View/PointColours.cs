@@ -9,14 +9,15 @@ namespace Bayou.Points;
 public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(string Name, string Colour)> Legend)
 {
     // Twelve hues that stay apart for most eyes, then again darker.
-    private static readonly uint[] Palette = [0x4E9AF1, 0xF28E2B, 0x59A14F, 0xE15759, 0x9C6FD6, 0xEDC948, 0x76B7B2, 0xFF9DA7, 0xB07A52, 0xBAB0AC, 0x2FB5C8, 0xC3D94E];
+    private static readonly uint[] Palette =
+        [0x4E9AF1, 0xF28E2B, 0x59A14F, 0xE15759, 0x9C6FD6, 0xEDC948, 0x76B7B2, 0xFF9DA7, 0xB07A52, 0xBAB0AC, 0x2FB5C8, 0xC3D94E];
 
     /// <summary>The column of a predicted cloud that holds the labels its file came with.</summary>
     public const string GivenLabels = "given_label";
 
     /// <summary>
-    /// Every colouring the cloud's columns allow: classes, those it came with and where the two differ (<see cref="GivenLabels"/>), its own colours, instances, echo strength, height; the first
-    /// is the most telling.
+    /// Every colouring the cloud's columns allow: classes, those it came with and where the two differ (<see cref="GivenLabels"/>), its own colours, instances,
+    /// echo strength, height; the first is the most telling.
     /// </summary>
     /// <param name="cloud">The points.</param>
     /// <param name="classes">Names of the labels, or null.</param>
@@ -31,7 +32,8 @@ public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(stri
             {
                 ways.Add(new("given", Map(given, Of), Legend(given)));
                 var judged = labels.Zip(given, (p, g) => g < 0 ? 0x3A4048u : p == g ? 0x7C8794u : 0xF2495Cu).ToArray();
-                ways.Add(new("errors", Map([.. Enumerable.Range(0, judged.Length)], i => judged[i]), [("wrong", "#f2495c"), ("right", "#7c8794"), ("not labelled", "#3a4048")]));
+                ways.Add(new("errors", Map([.. Enumerable.Range(0, judged.Length)], i => judged[i]),
+                    [("wrong", "#f2495c"), ("right", "#7c8794"), ("not labelled", "#3a4048")]));
             }
         }
         if (cloud.Colours is { } rgb) ways.Add(new("colours", rgb, []));
@@ -41,7 +43,8 @@ public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(stri
         return ways;
 
         (string, string)[] Legend(int[] of) =>
-            [.. of.Distinct().Order().Take(64).Select(l => (l < 0 ? "ignored" : classes is not null && l < classes.Count ? classes[l] : $"class {l}", Hex(Of(l))))];
+            [.. of.Distinct().Order().Take(64)
+                .Select(l => (l < 0 ? "ignored" : classes is not null && l < classes.Count ? classes[l] : $"class {l}", Hex(Of(l))))];
     }
 
     /// <summary>Colour of a class.</summary>
@@ -70,7 +73,8 @@ public sealed record PointColouring(string Name, byte[] Rgb, IReadOnlyList<(stri
     {
         var sorted = values.Where(float.IsFinite).Order().ToArray();
         var (low, high) = sorted.Length == 0 ? (0f, 1f) : (sorted[sorted.Length / 50], sorted[sorted.Length - 1 - sorted.Length / 50]);
-        (float R, float G, float B)[] stops = [(0.27f, 0.20f, 0.55f), (0.19f, 0.41f, 0.66f), (0.13f, 0.60f, 0.60f), (0.36f, 0.79f, 0.40f), (0.99f, 0.90f, 0.25f)];
+        (float R, float G, float B)[] stops =
+            [(0.27f, 0.20f, 0.55f), (0.19f, 0.41f, 0.66f), (0.13f, 0.60f, 0.60f), (0.36f, 0.79f, 0.40f), (0.99f, 0.90f, 0.25f)];
         var rgb = new byte[3 * values.Length];
         for (var i = 0; i < values.Length; i++)
         {

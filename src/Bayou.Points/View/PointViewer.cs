@@ -24,7 +24,8 @@ public static class PointViewer
         var (low, high) = cloud.Bounds();
         var extent = low.Zip(high, (a, b) => Math.Max(1e-6f, b - a)).ToArray();
         var positions = new ushort[3 * cloud.Count];
-        for (var i = 0; i < positions.Length; i++) positions[i] = (ushort)Math.Clamp((cloud.Positions[i] - low[i % 3]) / extent[i % 3] * 65535 + 0.5f, 0, 65535);
+        for (var i = 0; i < positions.Length; i++)
+            positions[i] = (ushort)Math.Clamp((cloud.Positions[i] - low[i % 3]) / extent[i % 3] * 65535 + 0.5f, 0, 65535);
         var scene = JsonSerializer.Serialize(new
         {
             positions = Convert.ToBase64String(MemoryMarshal.AsBytes(positions.AsSpan())),
@@ -32,11 +33,13 @@ public static class PointViewer
             extent,
             centre = Focus(cloud).Centre,
             radius = Focus(cloud).Radius,
-            colours = PointColouring.Of(cloud, classes).Select(c => new { name = c.Name, rgb = Convert.ToBase64String(c.Rgb), legend = c.Legend.Select(l => new[] { l.Name, l.Colour }) }),
+            colours = PointColouring.Of(cloud, classes)
+                .Select(c => new { name = c.Name, rgb = Convert.ToBase64String(c.Rgb), legend = c.Legend.Select(l => new[] { l.Name, l.Colour }) }),
         });
         var facts = FormattableString.Invariant($"{all:N0} points{(cloud.Count < all ? $" ({cloud.Count:N0} shown)" : "")}<br>{extent[0]:0.##} × {extent[1]:0.##} × {extent[2]:0.##}");
         using var reader = new StreamReader(typeof(PointViewer).Assembly.GetManifestResourceStream("Bayou.Points.viewer.html")!);
-        return reader.ReadToEnd().Replace("{{TITLE}}", WebUtility.HtmlEncode(title)).Replace("{{FACTS}}", facts).Replace("{{SCENE}}", scene.Replace("<", "\\u003c"));
+        return reader.ReadToEnd().Replace("{{TITLE}}", WebUtility.HtmlEncode(title)).Replace("{{FACTS}}", facts)
+            .Replace("{{SCENE}}", scene.Replace("<", "\\u003c"));
     }
 
     /// <summary>A picture of the cloud from the page's first point of view.</summary>

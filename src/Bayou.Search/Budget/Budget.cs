@@ -23,7 +23,8 @@ public enum ModelForm
 /// <param name="SizeBytes">Size of the file.</param>
 /// <param name="Noisy">Whether the measurement's rounds disagreed.</param>
 /// <param name="Predicted">Whether latency and size were predicted, not measured.</param>
-public sealed record FormCost(ModelForm Form, double LatencyMs, long Parameters, long Macs, long Ace, long SizeBytes, bool Noisy = false, bool Predicted = false);
+public sealed record FormCost(ModelForm Form, double LatencyMs, long Parameters, long Macs, long Ace, long SizeBytes, bool Noisy = false,
+    bool Predicted = false);
 
 /// <summary>What a model may cost. Limits that are null do not bind.</summary>
 public sealed record Budget
@@ -122,7 +123,10 @@ public sealed record Budget
     {
         foreach (var (limit, suffix) in new[] { (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k") })
         {
-            if (Math.Abs(value) >= limit * 0.9995) return (value / limit).ToString(Math.Abs(value) >= 99.95 * limit ? "0" : Math.Abs(value) >= 9.995 * limit ? "0.0" : "0.00", CultureInfo.InvariantCulture) + suffix;
+            if (Math.Abs(value) >= limit * 0.9995)
+                return (value / limit)
+                .ToString(Math.Abs(value) >= 99.95 * limit ? "0" : Math.Abs(value) >= 9.995 * limit ? "0.0" : "0.00", CultureInfo.InvariantCulture)
+                + suffix;
         }
         return value.ToString("0.##", CultureInfo.InvariantCulture);
     }

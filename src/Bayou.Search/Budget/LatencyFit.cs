@@ -1,8 +1,8 @@
 namespace Bayou.Search;
 
 /// <summary>
-/// Latency as a non-negative combination of layers, multiply-accumulates and written elements, fitted to a few measurements with relative errors. Good enough to propose
-/// near a limit; what is chosen is always measured.
+/// Latency as a non-negative combination of layers, multiply-accumulates and written elements, fitted to a few measurements with relative errors. Good enough
+/// to propose near a limit; what is chosen is always measured.
 /// </summary>
 public sealed class LatencyFit
 {

@@ -3,8 +3,8 @@ using Bayou.Core;
 namespace Bayou.Search;
 
 /// <summary>
-/// Measures the first candidates and predicts the others: latency from layers, multiply-accumulates and written elements (<see cref="LatencyFit"/>), the rest from the configuration. Predicted costs say so.
-/// What is chosen is measured in any case once it is trained.
+/// Measures the first candidates and predicts the others: latency from layers, multiply-accumulates and written elements (<see cref="LatencyFit"/>), the rest
+/// from the configuration. Predicted costs say so. What is chosen is measured in any case once it is trained.
 /// </summary>
 /// <param name="measured">Measures.</param>
 /// <param name="measure">How many candidates to measure; they should span the others, see <see cref="Spread"/>.</param>
@@ -13,7 +13,8 @@ public sealed class PredictedCost(ICostModel measured, int measure) : ICostModel
     private const int Fewest = 3;
 
     private readonly List<(Candidate Candidate, CandidateCost Cost)> known = [];
-    private readonly int count = measure >= Fewest ? measure : throw new BayouException($"fit: {measure} measured candidates are too few to predict the others; at least {Fewest} are needed");
+    private readonly int count = measure >= Fewest
+        ? measure : throw new BayouException($"fit: {measure} measured candidates are too few to predict the others; at least {Fewest} are needed");
 
     /// <inheritdoc/>
     public string Name => $"measured {count}, then predicted";
@@ -29,7 +30,8 @@ public sealed class PredictedCost(ICostModel measured, int measure) : ICostModel
     }
 
     /// <summary>
-    /// An order in which the first <paramref name="measure"/> candidates span the list, the ends included: predictions then lie between measurements. Lists come sorted from small to large; 0 keeps them.
+    /// An order in which the first <paramref name="measure"/> candidates span the list, the ends included: predictions then lie between measurements. Lists
+    /// come sorted from small to large; 0 keeps them.
     /// </summary>
     public static IReadOnlyList<Candidate> Spread(IReadOnlyList<Candidate> list, int measure)
     {

@@ -57,7 +57,8 @@ public static class SuccessiveHalving
                 progress?.Invoke(alive[i], rung, i, alive.Count, trial);
             }
             var ranked = results.OrderByDescending(r => double.IsNaN(r.Trial.Accuracy) ? -1 : r.Trial.Accuracy).ThenBy(r => r.Trial.Loss).ToList();
-            if (double.IsNaN(ranked[0].Trial.Accuracy)) throw new BayouException($"successive halving: every training of round {rung + 1} failed; the first said: {ranked[0].Trial.Note}");
+            if (double.IsNaN(ranked[0].Trial.Accuracy))
+                throw new BayouException($"successive halving: every training of round {rung + 1} failed; the first said: {ranked[0].Trial.Note}");
             var keep = rung == plan.Rounds - 1 ? ranked.Count : Math.Max(1, (int)Math.Ceiling(ranked.Count / plan.Keep));
             alive = ranked.Take(keep).Where(r => !double.IsNaN(r.Trial.Accuracy)).Select(r => r.Candidate).ToList();
         }

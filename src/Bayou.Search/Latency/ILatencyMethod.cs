@@ -9,9 +9,12 @@ namespace Bayou.Search;
 /// <param name="Probes">Milliseconds of the space's probe networks (MAPLE), or null.</param>
 /// <param name="Hardware">What describes its hardware (MAPLE-Edge), or null.</param>
 public sealed record LatencyTarget(
-    string Name, IReadOnlyList<(int Architecture, double Ms)> Samples, IReadOnlyList<double>? References, IReadOnlyList<double>? Probes, HardwareDescriptor? Hardware = null)
+    string Name, IReadOnlyList<(int Architecture, double Ms)> Samples, IReadOnlyList<double>? References, IReadOnlyList<double>? Probes,
+    HardwareDescriptor? Hardware = null)
 {
-    /// <summary>A device of a table, as if only some of its latencies had been measured: k networks drawn from its training pool, the references and the probes.</summary>
+    /// <summary>
+    /// A device of a table, as if only some of its latencies had been measured: k networks drawn from its training pool, the references and the probes.
+    /// </summary>
     public static LatencyTarget Of(LatencyTable table, string device, int samples, int seed)
     {
         var (column, pool) = (table[device], table.TrainPool(device));

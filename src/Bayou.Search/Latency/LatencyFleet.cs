@@ -37,7 +37,8 @@ public sealed record LatencyFleet(LatencyTable Table, IReadOnlyDictionary<string
         foreach (var name in names.Where(n => !table.Devices.Contains(n)).Distinct().ToArray())
         {
             var machine = CollectedMachine.Read(name);
-            if (machine.Device.Space != table.Space.Name) throw new BayouException($"'{name}' holds networks of {machine.Device.Space}, the table those of {table.Space.Name}");
+            if (machine.Device.Space != table.Space.Name)
+                throw new BayouException($"'{name}' holds networks of {machine.Device.Space}, the table those of {table.Space.Name}");
             var column = new double[table.Space.Count];
             Array.Fill(column, double.NaN);
             foreach (var m in machine.Measured) column[m.Architecture] = m.Ms;

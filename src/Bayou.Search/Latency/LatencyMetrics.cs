@@ -22,8 +22,10 @@ public sealed record LatencyMetrics(double Within1, double Within5, double Withi
     /// <exception cref="BayouException">The lists differ in length, or a measured value is not positive.</exception>
     public static double Within(IReadOnlyList<double> truth, IReadOnlyList<double> predicted, double bound)
     {
-        if (truth.Count != predicted.Count || truth.Count == 0) throw new BayouException($"{truth.Count} measured and {predicted.Count} predicted latencies cannot be compared");
-        if (truth.FirstOrDefault(t => !(t > 0), 1) is var bad && bad != 1) throw new BayouException($"a measured latency is {bad}: relative errors need positive ones");
+        if (truth.Count != predicted.Count || truth.Count == 0)
+            throw new BayouException($"{truth.Count} measured and {predicted.Count} predicted latencies cannot be compared");
+        if (truth.FirstOrDefault(t => !(t > 0), 1) is var bad && bad != 1)
+            throw new BayouException($"a measured latency is {bad}: relative errors need positive ones");
         return truth.Zip(predicted, (t, p) => Math.Abs(p - t) <= bound * t).Count(hit => hit) / (double)truth.Count;
     }
 }

@@ -17,7 +17,10 @@ public abstract class LatencySpace
     /// <summary>The ten networks whose latencies describe a device to HELP.</summary>
     public abstract IReadOnlyList<int> References { get; }
 
-    /// <summary>Networks whose latencies stand in for a device's hardware counters (MAPLE), where there are none: for NAS-Bench-201 the five cells of one operation only.</summary>
+    /// <summary>
+    /// Networks whose latencies stand in for a device's hardware counters (MAPLE), where there are none: for NAS-Bench-201 the five cells of one operation
+    /// only.
+    /// </summary>
     public abstract IReadOnlyList<int> Probes { get; }
 
     /// <summary>Architectures from 0 up to here are for training, the next thousand for tests (HELP's protocol).</summary>
@@ -69,7 +72,8 @@ public sealed class NasBench201LatencySpace : LatencySpace
     public override IReadOnlyList<int> References { get; } = [11982, 431, 55, 9, 14451, 8636, 9881, 13479, 6196, 1462];
 
     /// <inheritdoc/>
-    public override IReadOnlyList<int> Probes { get; } = [.. Enumerable.Range(0, 5).Select(o => NasBench201Cell.Parse(new string((char)('0' + o), NasBench201Cell.Edges)).Index)];
+    public override IReadOnlyList<int> Probes { get; } =
+        [.. Enumerable.Range(0, 5).Select(o => NasBench201Cell.Parse(new string((char)('0' + o), NasBench201Cell.Edges)).Index)];
 
     /// <inheritdoc/>
     public override int TrainingPool => 900;

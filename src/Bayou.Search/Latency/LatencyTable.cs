@@ -5,8 +5,8 @@ using Bayou.Data;
 namespace Bayou.Search;
 
 /// <summary>
-/// Measured latencies of a space on many devices: a folder with archs.csv, latency_ms.csv (one column a device) and meta.json (specs/nasbench201.md, section 5). Also how HELP divides architectures
-/// and devices.
+/// Measured latencies of a space on many devices: a folder with archs.csv, latency_ms.csv (one column a device) and meta.json (specs/nasbench201.md, section
+/// 5). Also how HELP divides architectures and devices.
 /// </summary>
 public sealed class LatencyTable
 {
@@ -19,7 +19,8 @@ public sealed class LatencyTable
         Space = space;
         this.devices = new(devices);
         foreach (var (name, column) in this.devices)
-            if (column.Length != space.Count) throw new BayouException($"latency table: {name} has {column.Length} latencies, {space.Name} has {space.Count} networks");
+            if (column.Length != space.Count)
+                throw new BayouException($"latency table: {name} has {column.Length} latencies, {space.Name} has {space.Count} networks");
     }
 
     /// <summary>The space.</summary>
@@ -40,10 +41,12 @@ public sealed class LatencyTable
         : throw new BayouException($"the latency table has no device '{device}'; it has {string.Join(", ", devices.Keys)}");
 
     /// <summary>A device's name without the batch (titan_rtx_256: titan_rtx): the same card with another batch would give the answer away.</summary>
-    public static string Kind(string device) => device.LastIndexOf('_') is var at and > 0 && int.TryParse(device[(at + 1)..], out var batch) && batch <= 256 ? device[..at] : device;
+    public static string Kind(string device) =>
+        device.LastIndexOf('_') is var at and > 0 && int.TryParse(device[(at + 1)..], out var batch) && batch <= 256 ? device[..at] : device;
 
     /// <summary>The table with one more device.</summary>
-    public LatencyTable With(string device, double[] latencies) => new(Space, devices.Append(new(device, latencies))) { MetaTrain = MetaTrain, MetaTest = MetaTest };
+    public LatencyTable With(string device, double[] latencies) =>
+        new(Space, devices.Append(new(device, latencies))) { MetaTrain = MetaTrain, MetaTest = MetaTest };
 
     /// <summary>Networks for training on a device: the pool's middle 80 % by latency.</summary>
     public int[] TrainPool(string device) => Middle(device, 0, Space.TrainingPool);
@@ -55,7 +58,8 @@ public sealed class LatencyTable
     /// <exception cref="BayouException">A file is missing or does not fit the others.</exception>
     public static LatencyTable Read(string folder)
     {
-        string Text(string file) => File.Exists(Path.Combine(folder, file)) ? File.ReadAllText(Path.Combine(folder, file)) : throw new BayouException($"'{folder}' is no latency table: it lacks {file}");
+        string Text(string file) => File.Exists(Path.Combine(folder, file))
+            ? File.ReadAllText(Path.Combine(folder, file)) : throw new BayouException($"'{folder}' is no latency table: it lacks {file}");
         JsonElement meta;
         try
         {
@@ -70,16 +74,21 @@ public sealed class LatencyTable
         LatencySpace space = name switch
         {
             "nasbench201" => new NasBench201LatencySpace(),
-            "fbnet" => new FBNetLatencySpace([.. CsvTable.Parse(Text("archs.csv"), Path.Combine(folder, "archs.csv")).Rows.Select(r => r[1].Select(c => c - '0').ToArray())]),
+            "fbnet" => new FBNetLatencySpace([.. CsvTable.Parse(Text("archs.csv"), Path.Combine(folder, "archs.csv"))
+                .Rows.Select(r => r[1].Select(c => c - '0').ToArray())]),
             _ => throw new BayouException($"'{folder}': meta.json names the space '{name}'; nasbench201 and fbnet are known"),
         };
         if (rows.Count != space.Count) throw new BayouException($"'{folder}': latency_ms.csv has {rows.Count} rows, {space.Name} has {space.Count} networks");
-        var columns = header.Select((device, c) => (device, c)).Skip(1).Select(d => KeyValuePair.Create(d.device, rows.Select(r => CsvTable.Number(r[d.c], folder)).ToArray())).ToArray();
-        string[] List(string key) => meta.TryGetProperty(key, out var list) ? [.. list.EnumerateArray().Select(d => d.GetString()!).Where(header.Contains)] : [];
+        var columns = header.Select((device, c) => (device, c)).Skip(1)
+            .Select(d => KeyValuePair.Create(d.device, rows.Select(r => CsvTable.Number(r[d.c], folder)).ToArray())).ToArray();
+        string[] List(string key) =>
+            meta.TryGetProperty(key, out var list) ? [.. list.EnumerateArray().Select(d => d.GetString()!).Where(header.Contains)] : [];
         var train = List("help_meta_train");
         var test = List("help_meta_test_public");
         // meta.json of FBNet names no split: as for NAS-Bench-201, no device of the test's kind is trained on.
-        if (train.Length == 0) train = [.. ((string[])["1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1", "samsung_s7"]).Where(header.Contains)];
+        if (train.Length == 0)
+            train = [.. ((string[])["1080ti_1", "1080ti_32", "1080ti_64", "silver_4114", "silver_4210r", "samsung_a50", "pixel3", "essential_ph_1",
+            "samsung_s7"]).Where(header.Contains)];
         if (test.Length == 0) test = [.. ((string[])["fpga", "eyeriss", "gold_6240", "titan_rtx_64"]).Where(header.Contains)];
         return new(space, columns) { MetaTrain = train, MetaTest = test };
     }

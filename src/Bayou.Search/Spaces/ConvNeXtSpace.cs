@@ -7,8 +7,8 @@ using Bayou.Images;
 namespace Bayou.Search;
 
 /// <summary>
-/// The ConvNeXt family scaled continuously in width, depth, patch and input size. A point is (width, depth, patch, resolution); points come from a low-discrepancy
-/// sequence, so that few proposals cover the space and the same seed proposes the same candidates.
+/// The ConvNeXt family scaled continuously in width, depth, patch and input size. A point is (width, depth, patch, resolution); points come from a
+/// low-discrepancy sequence, so that few proposals cover the space and the same seed proposes the same candidates.
 /// </summary>
 public sealed partial class ConvNeXtSpace(ulong seed) : IProposer
 {
@@ -104,7 +104,16 @@ public sealed partial class ConvNeXtSpace(ulong seed) : IProposer
         // The paper's stage ratio 1:1:3:1; with fewer stages the heavy one is the last but one.
         double[] ratio = stages switch { 4 => [1, 1, 3, 1], 3 => [1, 2, 1], 2 => [1, 1], _ => [1] };
         var depths = ratio.Select(r => Math.Max(1, (int)Math.Round(depth * r / ratio.Sum()))).ToArray();
-        var config = new ConvNeXtConfig { Depths = depths, Dims = dims, Patch = patch, InChannels = context.Channels, Classes = context.Classes, LayerScale = 1, FanInInit = true };
+        var config = new ConvNeXtConfig
+        {
+            Depths = depths,
+            Dims = dims,
+            Patch = patch,
+            InChannels = context.Channels,
+            Classes = context.Classes,
+            LayerScale = 1,
+            FanInInit = true
+        };
         return size < config.MinInput ? null : Of(config, size);
     }
 
@@ -113,8 +122,15 @@ public sealed partial class ConvNeXtSpace(ulong seed) : IProposer
     {
         var (dims, depths) = (config.Dims, config.Depths);
         var key = $"convnext-w{string.Join('.', dims)}-d{string.Join('.', depths)}-p{config.Patch}-i{size}";
-        return new Candidate(key, $"ConvNeXt {string.Join('-', dims)} channels, {string.Join('-', depths)} blocks, patch {config.Patch}, input {size}", size, Estimate(config, size),
-            o => new ConvNeXt(config with { Classes = o.Classes, InChannels = o.InChannels, DropPath = o.DropPath, LayerScale = o.LayerScale ?? config.LayerScale }));
+        return new Candidate(key, $"ConvNeXt {string.Join('-', dims)} channels, {string.Join('-', depths)} blocks, patch {config.Patch}, input {size}", size,
+            Estimate(config, size),
+            o => new ConvNeXt(config with
+            {
+                Classes = o.Classes,
+                InChannels = o.InChannels,
+                DropPath = o.DropPath,
+                LayerScale = o.LayerScale ?? config.LayerScale
+            }));
     }
 
     /// <summary>The candidate a key of this space stands for (3 channels, 1000 classes until it is built for others); null for any other text.</summary>
@@ -136,7 +152,8 @@ public sealed partial class ConvNeXtSpace(ulong seed) : IProposer
     private static double Distance(Candidate a, Candidate b)
     {
         double D(long x, long y) => Math.Pow(Math.Log((double)x / y), 2);
-        return D(a.Estimate.Parameters, b.Estimate.Parameters) + D(a.Estimate.Activations, b.Estimate.Activations) + D(a.Estimate.Nodes, b.Estimate.Nodes) + D(a.InputSize, b.InputSize);
+        return D(a.Estimate.Parameters, b.Estimate.Parameters) + D(a.Estimate.Activations, b.Estimate.Activations) + D(a.Estimate.Nodes, b.Estimate.Nodes)
+            + D(a.InputSize, b.InputSize);
     }
 
     // Van der Corput sequence in a base: the coordinates of a Halton point.

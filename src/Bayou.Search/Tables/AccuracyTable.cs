@@ -15,8 +15,9 @@ namespace Bayou.Search;
 public sealed record BenchmarkNetwork(int Number, string Name, IReadOnlyList<double> Accuracies, long Macs, long Parameters, int Class);
 
 /// <summary>
-/// Accuracies of every network of a space, as tabular benchmarks publish them: archs.csv of NAS-Bench-201 (15,625 cells, CIFAR-10 and CIFAR-100, mean of the benchmark's seeds) or of NAS-Bench-Macro
-/// (6,561 chains of eight layers, CIFAR-10, mean of three seeds and each of them). A search that would train a network looks it up.
+/// Accuracies of every network of a space, as tabular benchmarks publish them: archs.csv of NAS-Bench-201 (15,625 cells, CIFAR-10 and CIFAR-100, mean of the
+/// benchmark's seeds) or of NAS-Bench-Macro (6,561 chains of eight layers, CIFAR-10, mean of three seeds and each of them). A search that would train a network
+/// looks it up.
 /// </summary>
 public sealed class AccuracyTable
 {
@@ -36,7 +37,8 @@ public sealed class AccuracyTable
     public double[] Of(string set)
     {
         var at = Sets.ToList().IndexOf(set);
-        return at >= 0 ? [.. Networks.Select(n => n.Accuracies[at])] : throw new BayouException($"the accuracies of {Space} have no '{set}'; they have {string.Join(", ", Sets)}");
+        return at >= 0 ? [.. Networks.Select(n => n.Accuracies[at])]
+            : throw new BayouException($"the accuracies of {Space} have no '{set}'; they have {string.Join(", ", Sets)}");
     }
 
     /// <summary>The most accurate network among those that may be taken; null when there is none.</summary>
@@ -58,7 +60,8 @@ public sealed class AccuracyTable
         if (header.Contains("cifar10_test"))
         {
             var cells = Rows(path, header, rows, "ops", ["cifar10_test", "cifar100_test"], "flops", "iso_class");
-            if (cells.Length != NasBench201Cell.Count) throw new BayouException($"'{path}' has {cells.Length} rows, NAS-Bench-201 has {NasBench201Cell.Count} cells");
+            if (cells.Length != NasBench201Cell.Count)
+                throw new BayouException($"'{path}' has {cells.Length} rows, NAS-Bench-201 has {NasBench201Cell.Count} cells");
             if (Array.Find(cells, c => c.Name != NasBench201Cell.At(c.Number).Digits) is { } wrong)
                 throw new BayouException($"'{path}': row {wrong.Number} is cell {wrong.Name}, the benchmark's index {wrong.Number} is {NasBench201Cell.At(wrong.Number).Digits}");
             return new("nasbench201", ["cifar10", "cifar100"], cells);
@@ -85,12 +88,16 @@ public sealed class AccuracyTable
             : throw new BayouException($"the accuracies of {space} are not here: set BAYOU_SAMPLES to the folder that holds {name}");
     }
 
-    private static BenchmarkNetwork[] Rows(string path, string[] header, IReadOnlyList<string[]> rows, string name, string[] accuracies, string macs, string? kind)
+    private static BenchmarkNetwork[] Rows(string path, string[] header, IReadOnlyList<string[]> rows, string name, string[] accuracies, string macs,
+        string? kind)
     {
         int Column(string wanted) => Array.IndexOf(header, wanted) is var at and >= 0 ? at : throw new BayouException($"'{path}' has no column {wanted}");
-        long Whole(string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value) ? value : throw new BayouException($"'{path}': '{text}' is no whole number");
+        long Whole(string text) => long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var value)
+            ? value : throw new BayouException($"'{path}': '{text}' is no whole number");
         var (nameAt, macsAt, parametersAt, kindAt) = (Column(name), Column(macs), Column("params"), kind is null ? -1 : Column(kind));
         var accuracyAt = accuracies.Select(Column).ToArray();
-        return [.. rows.Select((r, i) => new BenchmarkNetwork(i, r[nameAt], [.. accuracyAt.Select(c => CsvTable.Number(r[c], path))], Whole(r[macsAt]), Whole(r[parametersAt]), kindAt < 0 ? i : (int)Whole(r[kindAt])))];
+        return [.. rows.Select((r, i) =>
+            new BenchmarkNetwork(i, r[nameAt], [.. accuracyAt.Select(c => CsvTable.Number(r[c], path))], Whole(r[macsAt]), Whole(r[parametersAt]),
+            kindAt < 0 ? i : (int)Whole(r[kindAt])))];
     }
 }

@@ -12,7 +12,8 @@ internal static class CsvTable
         if (lines.Length < 2) throw new BayouException($"'{path}' has no rows");
         var header = lines[0].Split(',');
         var rows = lines.Skip(1).Select(l => l.Split(',')).ToArray();
-        if (Array.FindIndex(rows, r => r.Length != header.Length) is var bad and >= 0) throw new BayouException($"'{path}': line {bad + 2} has {rows[bad].Length} values, the header {header.Length}");
+        if (Array.FindIndex(rows, r => r.Length != header.Length) is var bad and >= 0)
+            throw new BayouException($"'{path}': line {bad + 2} has {rows[bad].Length} values, the header {header.Length}");
         return (header, rows);
     }
 

@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// Top-1 accuracy of a classifier. Pictures are brought to the model's input size first and corrupted there, as ImageNet-C is made; pictures of at most 48 pixels a side are
-/// corrupted as they are (with the constants of CIFAR-10-C) and resized afterwards.
+/// Top-1 accuracy of a classifier. Pictures are brought to the model's input size first and corrupted there, as ImageNet-C is made; pictures of at most 48
+/// pixels a side are corrupted as they are (with the constants of CIFAR-10-C) and resized afterwards.
 /// </summary>
 /// <param name="name">How tables call the model.</param>
 /// <param name="identity">Model and weights in words.</param>
@@ -14,7 +14,8 @@ namespace Bayou.Train;
 /// <param name="preprocessing">The model's preprocessing.</param>
 /// <param name="data">The pictures.</param>
 /// <param name="threads">Threads that prepare pictures.</param>
-public sealed class ClassificationRobustness(string name, string identity, Func<Tensor, Tensor> predict, Preprocessing preprocessing, IImageDataset data, int threads) : IRobustnessTask
+public sealed class ClassificationRobustness(string name, string identity, Func<Tensor, Tensor> predict, Preprocessing preprocessing, IImageDataset data,
+    int threads) : IRobustnessTask
 {
     private const int Batch = 64;
 
@@ -37,7 +38,8 @@ public sealed class ClassificationRobustness(string name, string identity, Func<
     public double Measure(SeePicture see, CancellationToken cancellation)
     {
         var seen = new CorruptedDataset(data, index => Fit(see(index, () => Clean(index))));
-        var loader = new ImageLoader(seen, Batch, new LoaderOptions { Preprocessing = preprocessing with { Resize = ResizeMode.Warp }, Workers = threads, CacheBytes = 0 });
+        var loader = new ImageLoader(seen, Batch,
+            new LoaderOptions { Preprocessing = preprocessing with { Resize = ResizeMode.Warp }, Workers = threads, CacheBytes = 0 });
         return Evaluator.Evaluate(predict, new LoaderSource(loader), cancellation).Top1;
     }
 

@@ -2,12 +2,14 @@ using Bayou.Data;
 
 namespace Bayou.Train;
 
-/// <summary>Gives the picture of an index as the evaluator wants it seen: <paramref name="clean"/> makes it at the size at which it is to be corrupted.</summary>
+/// <summary>
+/// Gives the picture of an index as the evaluator wants it seen: <paramref name="clean"/> makes it at the size at which it is to be corrupted.
+/// </summary>
 public delegate ImageBuffer SeePicture(int index, Func<ImageBuffer> clean);
 
 /// <summary>
-/// A model with data and a measure of quality, as <see cref="RobustnessEvaluator"/> needs it: classification (<see cref="ClassificationRobustness"/>, top-1 accuracy) or any
-/// other task whose pictures can be corrupted while its labels stay (segmentation: mIoU; detection: AP).
+/// A model with data and a measure of quality, as <see cref="RobustnessEvaluator"/> needs it: classification (<see cref="ClassificationRobustness"/>, top-1
+/// accuracy) or any other task whose pictures can be corrupted while its labels stay (segmentation: mIoU; detection: AP).
 /// </summary>
 public interface IRobustnessTask
 {

@@ -37,7 +37,8 @@ public sealed record RobustnessOptions
     internal void Check()
     {
         if (Corruptions.Count == 0) throw new BayouException("Robustness: no corruption is chosen.");
-        if (Severities.Count == 0 || Severities.Any(s => s is < 1 or > 5)) throw new BayouException("Robustness: severities from 1 to 5 are possible, at least one.");
+        if (Severities.Count == 0 || Severities.Any(s => s is < 1 or > 5))
+            throw new BayouException("Robustness: severities from 1 to 5 are possible, at least one.");
     }
 }
 
@@ -54,7 +55,8 @@ public sealed record RobustnessCell(Corruption Corruption, int Severity, double 
 /// <param name="Clean">Quality on clean pictures.</param>
 /// <param name="Cells">Quality under every corruption and severity that was measured.</param>
 /// <param name="Sets">Sets of constants that were used.</param>
-public sealed record RobustnessResult(string Model, string Metric, int Pictures, double Clean, IReadOnlyList<RobustnessCell> Cells, IReadOnlyList<CorruptionSet> Sets)
+public sealed record RobustnessResult(string Model, string Metric, int Pictures, double Clean, IReadOnlyList<RobustnessCell> Cells,
+    IReadOnlyList<CorruptionSet> Sets)
 {
     /// <summary>Corruptions that were measured, in the order of the tables.</summary>
     public IReadOnlyList<Corruption> Corruptions => [.. Cells.Select(c => c.Corruption).Distinct().Order()];
@@ -94,8 +96,8 @@ public sealed record RobustnessResult(string Model, string Metric, int Pictures,
 }
 
 /// <summary>
-/// Measures models under corruptions. Every picture is corrupted once for all models that see it at the same size, drawn by (seed, index, corruption, severity): the pixels do
-/// not depend on threads, models or order.
+/// Measures models under corruptions. Every picture is corrupted once for all models that see it at the same size, drawn by (seed, index, corruption,
+/// severity): the pixels do not depend on threads, models or order.
 /// </summary>
 public static class RobustnessEvaluator
 {
@@ -148,7 +150,8 @@ public static class RobustnessEvaluator
     {
         var set = Corruptor.SetFor(picture.Width, picture.Height);
         sets?.TryAdd(set, true);
-        return new Corruptor(set, options.Frost, options.Order).Apply(picture, corruption, severity, SeededDraws.For(options.Seed, index, corruption, severity));
+        return new Corruptor(set, options.Frost, options.Order)
+            .Apply(picture, corruption, severity, SeededDraws.For(options.Seed, index, corruption, severity));
     }
 
     private static ImageBuffer? FirstPicture(IRobustnessTask task)
@@ -178,7 +181,8 @@ public static class RobustnessEvaluator
         {
             if (pictures.TryGetValue(key, out var kept)) return kept;
             var picture = make();
-            if (Interlocked.Read(ref bytes) + picture.Pixels.Length <= limit && pictures.TryAdd(key, picture)) Interlocked.Add(ref bytes, picture.Pixels.Length);
+            if (Interlocked.Read(ref bytes) + picture.Pixels.Length <= limit && pictures.TryAdd(key, picture))
+                Interlocked.Add(ref bytes, picture.Pixels.Length);
             return picture;
         }
     }

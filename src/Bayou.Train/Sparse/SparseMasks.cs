@@ -5,8 +5,8 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// The arithmetic of sparse training, without state: layer densities, and one step of pruning and growing. Masks are bool tensors of the weight's shape, true where a weight is active.
-/// <c>groups</c> cuts a weight along its first axis into parts that are judged separately (1: the whole layer).
+/// The arithmetic of sparse training, without state: layer densities, and one step of pruning and growing. Masks are bool tensors of the weight's shape, true
+/// where a weight is active. <c>groups</c> cuts a weight along its first axis into parts that are judged separately (1: the whole layer).
 /// </summary>
 public static class SparseMasks
 {
@@ -29,8 +29,8 @@ public static class SparseMasks
     }
 
     /// <summary>
-    /// Density of every layer by Erdos-Renyi-kernel: epsilon (sum of dimensions) / (product of dimensions), epsilon chosen for the density wanted over all; layers that would exceed 1 become
-    /// dense one level after the other and the rest is computed again.
+    /// Density of every layer by Erdos-Renyi-kernel: epsilon (sum of dimensions) / (product of dimensions), epsilon chosen for the density wanted over all;
+    /// layers that would exceed 1 become dense one level after the other and the rest is computed again.
     /// </summary>
     public static double[] Erk(IReadOnlyList<long[]> shapes, double density)
     {
@@ -106,7 +106,8 @@ public static class SparseMasks
     }
 
     /// <summary>
-    /// Activates each inactive weight with probability (wanted) / (inactive) of its group: the number grown is random, and a weight that was just pruned may come back.
+    /// Activates each inactive weight with probability (wanted) / (inactive) of its group: the number grown is random, and a weight that was just pruned may
+    /// come back.
     /// </summary>
     /// <param name="uniform">Draws of the weight's shape.</param>
     /// <param name="mask">Active weights.</param>

@@ -52,7 +52,8 @@ public enum SparseSchedule
 }
 
 /// <summary>
-/// Dynamic sparse training (SLaK, section 4; SET, Mocanu et al. 2018; RigL): a fixed number of active weights whose places change during training. The defaults are the official code's.
+/// Dynamic sparse training (SLaK, section 4; SET, Mocanu et al. 2018; RigL): a fixed number of active weights whose places change during training. The defaults
+/// are the official code's.
 /// </summary>
 public sealed record SparseOptions
 {
@@ -84,7 +85,8 @@ public sealed record SparseOptions
     public string? Only { get; init; }
 
     /// <summary>
-    /// Every output channel (for a depthwise kernel: every group) keeps its own number of active weights: pruning and growing choose inside a channel instead of inside a layer.
+    /// Every output channel (for a depthwise kernel: every group) keeps its own number of active weights: pruning and growing choose inside a channel instead
+    /// of inside a layer.
     /// </summary>
     public bool PerChannel { get; init; }
 
@@ -93,10 +95,13 @@ public sealed record SparseOptions
     public SparseOptions Checked()
     {
         if (!(Sparsity is > 0 and < 1)) throw new BayouException($"sparse training: sparsity {Sparsity} must be above 0 and below 1");
-        if (!(PruneRate is >= 0 and <= 1) || !(EndPruneRate is >= 0 and <= 1)) throw new BayouException($"sparse training: prune rates {PruneRate} and {EndPruneRate} must be in [0, 1]");
+        if (!(PruneRate is >= 0 and <= 1) || !(EndPruneRate is >= 0 and <= 1))
+            throw new BayouException($"sparse training: prune rates {PruneRate} and {EndPruneRate} must be in [0, 1]");
         if (UpdateEvery < 0) throw new BayouException($"sparse training: {UpdateEvery} steps between updates; 0 (never) or more are needed");
-        if (Prune is SparseCriterion.Momentum) throw new BayouException("sparse training: weights are pruned by magnitude, gradient or at random, not by momentum");
-        if (Grow is SparseCriterion.Magnitude) throw new BayouException("sparse training: inactive weights are all zero and cannot be grown by magnitude; use random, gradient or momentum");
+        if (Prune is SparseCriterion.Momentum)
+            throw new BayouException("sparse training: weights are pruned by magnitude, gradient or at random, not by momentum");
+        if (Grow is SparseCriterion.Magnitude)
+            throw new BayouException("sparse training: inactive weights are all zero and cannot be grown by magnitude; use random, gradient or momentum");
         return this;
     }
 }

@@ -6,8 +6,9 @@ using static TorchSharp.torch;
 namespace Bayou.Train;
 
 /// <summary>
-/// Keeps a network sparse while it trains, for any network: masks over its weights, applied after every optimizer step, and exchanged every so often. Weights outside the mask are exactly
-/// zero in the network, in its running average and in what is saved. The optimizer's moments are not masked, as in the official code.
+/// Keeps a network sparse while it trains, for any network: masks over its weights, applied after every optimizer step, and exchanged every so often. Weights
+/// outside the mask are exactly zero in the network, in its running average and in what is saved. The optimizer's moments are not masked, as in the official
+/// code.
 /// </summary>
 public sealed class SparseTraining : IDisposable
 {
@@ -30,7 +31,9 @@ public sealed class SparseTraining : IDisposable
             throw new BayouException($"sparse training: {network.GetName()} has no parameter of two or four dimensions{(options.Only is null ? "" : $" whose name contains '{options.Only}'")}");
     }
 
-    /// <summary>Draws uniform numbers for a layer: libtorch's generator, unless a run of another framework is to be reproduced. Arguments: the layer's key, the shape.</summary>
+    /// <summary>
+    /// Draws uniform numbers for a layer: libtorch's generator, unless a run of another framework is to be reproduced. Arguments: the layer's key, the shape.
+    /// </summary>
     public Func<string, long[], Tensor> Uniform { get; set; } = (_, shape) => rand(shape);
 
     /// <summary>Optimizer steps made.</summary>
@@ -42,12 +45,18 @@ public sealed class SparseTraining : IDisposable
     /// <summary>The masks (bool) by parameter key.</summary>
     public IEnumerable<KeyValuePair<string, Tensor>> Masks => layers.Select(l => new KeyValuePair<string, Tensor>(l.Name, l.Mask));
 
-    /// <summary>Weights that may be masked: every parameter of two or four dimensions (kernels and linear weights, not biases, norms and layer scales).</summary>
+    /// <summary>
+    /// Weights that may be masked: every parameter of two or four dimensions (kernels and linear weights, not biases, norms and layer scales).
+    /// </summary>
     public static IEnumerable<(string Name, Parameter Parameter)> Candidates(nn.Module network, SparseOptions options) =>
-        network.named_parameters().Where(p => p.parameter.dim() is 2 or 4 && p.parameter.requires_grad && (options.Only is null || p.name.Contains(options.Only, StringComparison.Ordinal)))
+        network.named_parameters()
+            .Where(p => p.parameter.dim() is 2 or 4 && p.parameter.requires_grad
+            && (options.Only is null || p.name.Contains(options.Only, StringComparison.Ordinal)))
             .Select(p => (p.name, p.parameter));
 
-    /// <summary>The factor on all widths that gives a sparse network the MACs of the dense one: 1 / sqrt(1 - sparsity), 1.29 at 40 % (the paper takes 1.3).</summary>
+    /// <summary>
+    /// The factor on all widths that gives a sparse network the MACs of the dense one: 1 / sqrt(1 - sparsity), 1.29 at 40 % (the paper takes 1.3).
+    /// </summary>
     public static double WidthFactor(double sparsity) => 1 / Math.Sqrt(1 - sparsity);
 
     /// <summary>Makes the first masks and applies them.</summary>
@@ -71,7 +80,10 @@ public sealed class SparseTraining : IDisposable
         });
     }
 
-    /// <summary>Makes random masks of given densities, one a layer in order, and applies them. Layers that come out 99 % dense or more stay dense and are masked no longer.</summary>
+    /// <summary>
+    /// Makes random masks of given densities, one a layer in order, and applies them. Layers that come out 99 % dense or more stay dense and are masked no
+    /// longer.
+    /// </summary>
     public void Initialise(IReadOnlyList<double> densities)
     {
         using var scope = NewDisposeScope();
@@ -80,7 +92,10 @@ public sealed class SparseTraining : IDisposable
         SetMasks(l => SparseMasks.Random(Uniform(l.Name, l.Weight.shape), byLayer[l]));
     }
 
-    /// <summary>After an optimizer step and before its gradients are forgotten: masks the weights, and every so often prunes and grows. All layers are pruned first, then all grown.</summary>
+    /// <summary>
+    /// After an optimizer step and before its gradients are forgotten: masks the weights, and every so often prunes and grows. All layers are pruned first,
+    /// then all grown.
+    /// </summary>
     /// <param name="optimizer">For growing by momentum; may be null otherwise.</param>
     public void Step(AdamW? optimizer = null)
     {
@@ -107,8 +122,8 @@ public sealed class SparseTraining : IDisposable
     }
 
     /// <summary>
-    /// Updates a running average after <see cref="Step"/>: e = d e + (1 - d) w; a masked weight's average is zero, and a weight that has just become active starts at w itself. The average
-    /// of all other state is the plain one.
+    /// Updates a running average after <see cref="Step"/>: e = d e + (1 - d) w; a masked weight's average is zero, and a weight that has just become active
+    /// starts at w itself. The average of all other state is the plain one.
     /// </summary>
     public void Average(Ema ema)
     {
@@ -127,7 +142,8 @@ public sealed class SparseTraining : IDisposable
 
     /// <summary>Where the network is sparse now, and how the masks changed.</summary>
     public SparsityReport Report() =>
-        new SparsityReport([.. layers.Select(l => new SparseLayer(l.Name, l.Weight.shape, l.Weight.numel(), Count(l.Mask), l.Overlap))], [.. updates]).Recounted(network);
+        new SparsityReport([.. layers.Select(l => new SparseLayer(l.Name, l.Weight.shape, l.Weight.numel(), Count(l.Mask), l.Overlap))], [.. updates])
+            .Recounted(network);
 
     /// <summary>Frees the masks.</summary>
     public void Dispose() => layers.ForEach(l => l.Dispose());
@@ -194,7 +210,8 @@ public sealed class SparseTraining : IDisposable
         using var noGrad = no_grad();
         var scores = layers.ConvertAll(l => l.Weight.grad is { } g ? l.Weight.mul(g).abs() : zeros_like(l.Weight));
         var total = scores.Sum(s => s.sum().item<float>());
-        if (!(total > 0 && float.IsFinite(total))) throw new BayouException($"SNIP: the gradients of the first batch are useless (loss {loss.item<float>()}, sum of scores {total}): use ERK or uniform densities");
+        if (!(total > 0 && float.IsFinite(total)))
+            throw new BayouException($"SNIP: the gradients of the first batch are useless (loss {loss.item<float>()}, sum of scores {total}): use ERK or uniform densities");
         var densities = SparseMasks.Snip(scores, density);
         network.zero_grad();
         foreach (var (buffer, kept) in buffers) buffer.copy_(kept);

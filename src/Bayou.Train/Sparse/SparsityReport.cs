@@ -31,7 +31,9 @@ public sealed record SparsityReport(IReadOnlyList<SparseLayer> Layers, IReadOnly
     /// <summary>Share of the layers' weights that are not zero.</summary>
     public double Density => (double)Layers.Sum(l => l.NonZero) / Math.Max(1, Layers.Sum(l => l.Elements));
 
-    /// <summary>The same history, with the weights counted anew: after the network has been given its best weights, which are those of an earlier step.</summary>
+    /// <summary>
+    /// The same history, with the weights counted anew: after the network has been given its best weights, which are those of an earlier step.
+    /// </summary>
     public SparsityReport Recounted(nn.Module network)
     {
         var overlaps = Layers.ToDictionary(l => l.Name, l => l.Overlap);

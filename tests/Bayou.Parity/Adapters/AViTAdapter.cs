@@ -5,7 +5,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Parity;
 
-/// <summary>avit/avit: masks, halting probabilities, block outputs, depths, ponder cost, logits, loss terms and gradients; removal of tokens must give the same logits and depths.</summary>
+/// <summary>
+/// avit/avit: masks, halting probabilities, block outputs, depths, ponder cost, logits, loss terms and gradients; removal of tokens must give the same logits
+/// and depths.
+/// </summary>
 public sealed class AViTAdapter : IParityAdapter
 {
     public string Name => "avit/avit";
@@ -39,7 +42,8 @@ public sealed class AViTAdapter : IParityAdapter
             var trace = model.Masked(x);
             (ours["logits"], ours["counter_token"], ours["rho_token"]) = (trace.Logits, trace.Depth, trace.Ponder);
             for (var l = 0; l < trace.Layers.Count; l++)
-                (ours[$"layer{l}.mask_in"], ours[$"layer{l}.h"], ours[$"layer{l}.out"]) = (trace.Layers[l].Active, trace.Layers[l].Halting, trace.Layers[l].Output);
+                (ours[$"layer{l}.mask_in"], ours[$"layer{l}.h"], ours[$"layer{l}.out"]) =
+                    (trace.Layers[l].Active, trace.Layers[l].Halting, trace.Layers[l].Output);
             RemovalGivesTheSame(model, x, trace);
         }
 
@@ -79,7 +83,8 @@ public sealed class AViTAdapter : IParityAdapter
             for (var t = 0; t < depths.Length; t++)
             {
                 var expected = (int)Math.Min(depths[t], depths[0]);
-                if (removed.Depths[n][t] != expected) throw new BayouException($"removing tokens: token {t} of picture {n} ran through {removed.Depths[n][t]} layers, masked through {expected}");
+                if (removed.Depths[n][t] != expected)
+                    throw new BayouException($"removing tokens: token {t} of picture {n} ran through {removed.Depths[n][t]} layers, masked through {expected}");
             }
         }
     }

@@ -42,27 +42,30 @@ public sealed class AceFormatsAdapter : IParityAdapter
         foreach (var name in c.Expected.Keys.Where(k => k.StartsWith("aqt_downcast_sat_ftz.", StringComparison.Ordinal)))
         {
             var n = name[(name.IndexOf('.') + 1)..].Split('_').Select(int.Parse).ToArray();
-            // The recorded values carry float32's full significand (the official sum in the unit binade was taken in double, where it rounds nothing): what they fix is the range.
+            // The recorded values carry float32's full significand (the official sum in the unit binade was taken in double, where it rounds nothing): what
+            // they fix is the range.
             ours[name] = tensor(finite.Select(v => FloatRounding.AqtRange(v, n[0], n[1], n[2])).ToArray());
         }
         var noise = c.Inputs["sr_noise"].data<int>().ToArray();
         var drawn = c.Inputs["sr_x"].data<float>().ToArray();
         foreach (var name in c.Expected.Keys.Where(k => k.StartsWith("sr_", StringComparison.Ordinal)))
         {
-            var known = c.Config.GetProperty("formats").EnumerateArray().Where(f => f.GetProperty("name").GetString() == name[3..]).Select(Format).FirstOrDefault();
+            var known = c.Config.GetProperty("formats").EnumerateArray().Where(f => f.GetProperty("name").GetString() == name[3..]).Select(Format)
+                .FirstOrDefault();
             var format = known ?? NumberFormat.Parse(name[3..]).Float!;
             ours[name] = tensor(drawn.Select((v, i) => FloatRounding.Stochastic(v, noise[i], format)).ToArray());
         }
         return ours;
     }
 
-    private static Minifloat Format(JsonElement f) => new((int)f.Number("exponent", 0), (int)f.Number("mantissa", 0), (int)f.Number("bias", 0), f.GetProperty("kind").GetString() switch
-    {
-        "fn" => MinifloatKind.Fn,
-        "fnuz" => MinifloatKind.Fnuz,
-        "fin" => MinifloatKind.Finite,
-        _ => MinifloatKind.Ieee,
-    });
+    private static Minifloat Format(JsonElement f) =>
+        new((int)f.Number("exponent", 0), (int)f.Number("mantissa", 0), (int)f.Number("bias", 0), f.GetProperty("kind").GetString() switch
+        {
+            "fn" => MinifloatKind.Fn,
+            "fnuz" => MinifloatKind.Fnuz,
+            "fin" => MinifloatKind.Finite,
+            _ => MinifloatKind.Ieee,
+        });
 }
 
 /// <summary>ace/int-quantizers: codes, values and straight-through gradients of AQT's quantisers.</summary>
@@ -114,7 +117,8 @@ public sealed class AceTogglesAdapter : IParityAdapter
         {
             var bits = int.Parse(stream[(stream.LastIndexOf('b') + 1)..]);
             var (x, w) = (c.Inputs[stream].data<int>().ToArray(), c.Inputs["w." + stream].data<int>().ToArray());
-            foreach (var (name, code) in new[] { ("twos", RegisterCode.TwosComplement), ("signmag", RegisterCode.SignMagnitude), ("offset", RegisterCode.Offset), ("gray", RegisterCode.Gray) })
+            foreach (var (name, code) in new[] { ("twos", RegisterCode.TwosComplement), ("signmag", RegisterCode.SignMagnitude),
+                ("offset", RegisterCode.Offset), ("gray", RegisterCode.Gray) })
                 ours[$"{stream}.{name}"] = tensor(BitToggles.Count(x, bits, code), int64);
             ours[$"{stream}.acc32"] = tensor(BitToggles.CountAccumulator(x, w), int64);
         }
@@ -157,7 +161,8 @@ public sealed class AcePokeBnnAdapter : IParityAdapter
 }
 
 /// <summary>
-/// ace/counts: ACE of known networks. The torchvision networks are given as tables of layers; PokeBNN is built, captured and counted. Beside outputs.safetensors every figure of config.json is compared.
+/// ace/counts: ACE of known networks. The torchvision networks are given as tables of layers; PokeBNN is built, captured and counted. Beside
+/// outputs.safetensors every figure of config.json is compared.
 /// </summary>
 public sealed class AceCountsAdapter : IParityAdapter
 {
@@ -187,7 +192,8 @@ public sealed class AceCountsAdapter : IParityAdapter
             ours[$"config/{net.Name}/ace"] = Of(nodes.Sum(n => n.AceAsIs));
             ours[$"config/{net.Name}/conv_ace"] = Of(nodes.Where(n => n.Op == "Conv2d").Sum(n => n.AceAsIs));
             ours[$"config/{net.Name}/dense_ace"] = Of(nodes.Where(n => n.Op == "Linear").Sum(n => n.AceAsIs));
-            ours[$"config/{net.Name}/layers"] = tensor(nodes.SelectMany(n => new[] { n.Macs, n.ABits, n.BBits }).ToArray()).reshape(-1, 3).MoveToOuterDisposeScope();
+            ours[$"config/{net.Name}/layers"] = tensor(nodes.SelectMany(n => new[] { n.Macs, n.ABits, n.BBits }).ToArray()).reshape(-1, 3)
+                .MoveToOuterDisposeScope();
             foreach (var key in (string[])["ace", "conv_ace", "dense_ace"]) ours[$"config/{net.Name}/{key}"].MoveToOuterDisposeScope();
         }
         ours["total_ace_int8"] = tensor(int8.ToArray());
@@ -200,13 +206,16 @@ public sealed class AceCountsAdapter : IParityAdapter
         foreach (var net in c.Config.GetProperty("nets").EnumerateObject())
         {
             foreach (var key in (string[])["mac", "weights", "ace", "conv_ace", "dense_ace"])
-                if (net.Value.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number) expected[$"config/{net.Name}/{key}"] = Of(value.GetInt64());
+                if (net.Value.TryGetProperty(key, out var value) && value.ValueKind == JsonValueKind.Number)
+                    expected[$"config/{net.Name}/{key}"] = Of(value.GetInt64());
             if (net.Value.GetProperty("ace").ValueKind == JsonValueKind.Object)
             {
                 foreach (var ace in net.Value.GetProperty("ace").EnumerateObject()) expected[$"config/{net.Name}/{ace.Name}"] = Of(ace.Value.GetInt64());
                 continue;
             }
-            expected[$"config/{net.Name}/layers"] = tensor(net.Value.GetProperty("layers").EnumerateArray().SelectMany(l => new[] { l[1].GetInt64(), l[3].GetInt64(), l[2].GetInt64() }).ToArray()).reshape(-1, 3);
+            expected[$"config/{net.Name}/layers"] =
+                tensor(net.Value.GetProperty("layers").EnumerateArray().SelectMany(l => new[] { l[1].GetInt64(), l[3].GetInt64(), l[2].GetInt64() }).ToArray())
+                .reshape(-1, 3);
         }
         return expected;
     }

@@ -77,7 +77,8 @@ public sealed class ConvNextIsotropicAdapter : IParityAdapter
     {
         var args = c.Config.GetProperty("constructor");
         var depth = (int)args.Number("depth", 18);
-        var model = c.LoadWeights(new ConvNeXtIsotropic(depth, (int)args.Number("dim", 384), (int)args.Number("num_classes", 1000), (int)args.Number("in_chans", 3),
+        var model = c.LoadWeights(new ConvNeXtIsotropic(depth, (int)args.Number("dim", 384), (int)args.Number("num_classes", 1000),
+            (int)args.Number("in_chans", 3),
             args.Number("drop_path_rate", 0), args.Number("layer_scale_init_value", 0), args.Number("head_init_scale", 1)));
         model.eval();
         using var guard = no_grad();

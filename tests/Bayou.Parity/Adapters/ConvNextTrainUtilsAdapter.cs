@@ -7,7 +7,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Parity;
 
-/// <summary>convnext/train-utils: schedules, layer ids, parameter groups, losses, and four training steps with mixup, cutmix, AdamW and the running average.</summary>
+/// <summary>
+/// convnext/train-utils: schedules, layer ids, parameter groups, losses, and four training steps with mixup, cutmix, AdamW and the running average.
+/// </summary>
 public sealed class ConvNextTrainUtilsAdapter : IParityAdapter
 {
     public string Name => "convnext/train-utils";
@@ -31,7 +33,8 @@ public sealed class ConvNextTrainUtilsAdapter : IParityAdapter
         {
             var perEpoch = (int)Value(s, "niter_per_ep");
             var warmup = Train.Schedules.WarmupSteps(Value(s, "warmup_epochs"), perEpoch, (int)Value(s, "warmup_steps"));
-            ours[$"schedule{number++}"] = tensor(Train.Schedules.Cosine(Value(s, "base_value"), Value(s, "final_value"), (int)Value(s, "epochs") * perEpoch, warmup));
+            ours[$"schedule{number++}"] =
+                tensor(Train.Schedules.Cosine(Value(s, "base_value"), Value(s, "final_value"), (int)Value(s, "epochs") * perEpoch, warmup));
         }
 
         static double Value(JsonElement s, string name) => s.TryGetProperty(name, out var v) ? v.GetDouble() : 0;

@@ -48,7 +48,8 @@ public sealed class CorruptionsImageNetAdapter : IParityAdapter
         double[]? Doubles(string key) => c.Inputs.TryGetValue(key, out var t) ? CorruptionCase.Doubles(t) : null;
         return CorruptionCase.Run(c, image, (corruption, severity) => corruptor.Apply(image, corruption, severity, new RecordedDraws(new SeededDraws(seed))
         {
-            AngleDegrees = Doubles(corruption == Corruption.Snow ? $"snow_angle_deg.{severity}" : $"motion_angle_deg.{severity}") is { } angle ? angle[0] : null,
+            AngleDegrees = Doubles(corruption == Corruption.Snow ? $"snow_angle_deg.{severity}" : $"motion_angle_deg.{severity}") is { } angle
+                ? angle[0] : null,
             Snow = Doubles($"snow_layer_before_blur_u8.{severity}") is { } snow ? Array.ConvertAll(snow, v => (byte)v) : null,
             AnchorShifts = Doubles($"elastic_affine_shift.{severity}"),
             ElasticX = Doubles("elastic_u_dx"),
@@ -107,7 +108,8 @@ internal static class CorruptionCase
         return results;
     }
 
-    public static ImageBuffer Image(Tensor t) => new((int)t.shape[1], (int)t.shape[0], t.shape.Length == 3 ? (int)t.shape[2] : 1, t.contiguous().data<byte>().ToArray());
+    public static ImageBuffer Image(Tensor t) =>
+        new((int)t.shape[1], (int)t.shape[0], t.shape.Length == 3 ? (int)t.shape[2] : 1, t.contiguous().data<byte>().ToArray());
 
     public static double[] Doubles(Tensor t) => t.to(ScalarType.Float64).contiguous().data<double>().ToArray();
 

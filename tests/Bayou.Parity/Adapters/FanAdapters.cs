@@ -52,7 +52,8 @@ public sealed class FanSwinAdapter : IParityAdapter
             Classes = (int)args.Number("num_classes", 1000),
             DropPath = args.Number("drop_path_rate", 0),
         };
-        var kinds = args.TryGetProperty("mlp_type", out var types) ? types.EnumerateArray().Select(t => t.GetString() == "FAN").ToArray() : [true, true, true, false];
+        var kinds = args.TryGetProperty("mlp_type", out var types)
+            ? types.EnumerateArray().Select(t => t.GetString() == "FAN").ToArray() : [true, true, true, false];
         var network = c.LoadWeights(FanVariants.Swin(config, kinds));
         return TrainedNetworkCase.Run(c, network, name =>
         {
@@ -79,7 +80,8 @@ public sealed class FanDenseBackboneAdapter : IParityAdapter
         {
             var parts = name[prefix.Length..].Split('_', 2);
             var grid = parts[0].Split('x').Select(int.Parse).ToArray();
-            var encoding = c.LoadWeights(new FourierPositions(config.Dims[0], floored: parts[1].StartsWith("classification", StringComparison.Ordinal)), "pos_embed.");
+            var encoding = c.LoadWeights(new FourierPositions(config.Dims[0], floored: parts[1].StartsWith("classification", StringComparison.Ordinal)),
+                "pos_embed.");
             ours[name] = encoding.Encode(grid[0], grid[1]).expand(c.Expected[name].shape);
         }
         return ours;
@@ -95,8 +97,10 @@ internal static class FanCase
         int[] Each(string key, int otherwise) => args.TryGetProperty(key, out var v) && v.ValueKind == JsonValueKind.Array
             ? [.. v.EnumerateArray().Select(e => e.GetInt32())]
             : Enumerable.Repeat((int)args.Number(key, otherwise), depth).ToArray();
-        bool Flag(string key, bool otherwise) => args.TryGetProperty(key, out var v) && v.ValueKind is JsonValueKind.True or JsonValueKind.False ? v.GetBoolean() : otherwise;
-        var dims = args.TryGetProperty("channel_dims", out var channels) && channels.ValueKind == JsonValueKind.Array ? Each("channel_dims", 0) : Each("embed_dim", 384);
+        bool Flag(string key, bool otherwise) =>
+            args.TryGetProperty(key, out var v) && v.ValueKind is JsonValueKind.True or JsonValueKind.False ? v.GetBoolean() : otherwise;
+        var dims = args.TryGetProperty("channel_dims", out var channels) && channels.ValueKind == JsonValueKind.Array
+            ? Each("channel_dims", 0) : Each("embed_dim", 384);
         var hybrid = c.Config.TryGetProperty("backbone", out var backbone);
         var downsample = Flag("feat_downsample", false);
         return new FanConfig

@@ -42,7 +42,9 @@ public sealed class HelpAdapter : IParityAdapter
         var (mean, std) = network.Posterior(device);
         ours["kl"] = HelpNetwork.Kl(mean, std);
         ours["pred_base"] = network.Forward(network.Weights.ToDictionary(w => w.Key, w => (Tensor)w.Value), query, device);
-        var (adapted, losses) = network.Adapt(network.Modulate(mean, c.Config.Number("z_scaling", HelpNetwork.Modulation)), support, finetune.reshape(-1, 1), device, (int)c.Config.Number("num_updates", 2));
+        var (adapted, losses) =
+            network.Adapt(network.Modulate(mean, c.Config.Number("z_scaling", HelpNetwork.Modulation)), support, finetune.reshape(-1, 1), device,
+            (int)c.Config.Number("num_updates", 2));
         ours["inner_losses"] = tensor(losses.Select(l => (float)l).ToArray());
         ours["pred_query"] = network.Forward(adapted, query, device);
         ours["spearman_query"] = tensor(RankCorrelation.Spearman(Values(ours["pred_query"].detach().reshape(-1)), Values(truth)), float64);
@@ -69,7 +71,9 @@ public sealed class HelpAdapter : IParityAdapter
         var p = network.Modulate(z, c.Config.Number("z_scaling", HelpNetwork.Modulation));
         foreach (var (name, value) in p) ours[$"mod.meta_learner.{name}"] = value;
         var second = !c.Config.TryGetProperty("second_order", out var order) || order.GetBoolean();
-        var (adapted, losses) = network.Adapt(p, all.Slice(0, k), target.slice(0, 0, k, 1), hardware, (int)c.Config.Number("num_updates", 2), differentiable: true, secondOrder: second);
+        var (adapted, losses) =
+            network.Adapt(p, all.Slice(0, k), target.slice(0, 0, k, 1), hardware, (int)c.Config.Number("num_updates", 2), differentiable: true,
+            secondOrder: second);
         ours["inner_losses"] = tensor(losses.Select(l => (float)l).ToArray());
         foreach (var (name, value) in adapted) ours[$"adapted_sum.meta_learner.{name}"] = value.sum();
         var query = all.Slice(k, all.Features.shape[0]);
@@ -77,7 +81,8 @@ public sealed class HelpAdapter : IParityAdapter
         ours["query_mse"] = nn.functional.mse_loss(ours["pred_query"], target.slice(0, k, long.MaxValue, 1));
         ours["meta_loss"] = ours["query_mse"].Plus(kl.mul(Number.Of(c.Config.Number("kl_scaling", 0.1))));
         ours["meta_loss"].backward();
-        foreach (var (prefix, parameters) in new[] { ("grad.meta_learner.", network.Weights), ("grad_lr.meta_learner.", network.Rates), ("grad_inf.", network.Inference) })
+        foreach (var (prefix, parameters) in new[] { ("grad.meta_learner.", network.Weights), ("grad_lr.meta_learner.", network.Rates),
+            ("grad_inf.", network.Inference) })
             foreach (var (name, parameter) in parameters)
                 if (parameter.grad is { } grad) ours[prefix + name] = grad;
         return ours.ToDictionary(o => o.Key, o => o.Value.detach());
@@ -87,8 +92,10 @@ public sealed class HelpAdapter : IParityAdapter
     {
         var archs = c.Config.GetProperty(key).EnumerateArray().ToArray();
         if (archs[0].ValueKind == JsonValueKind.Object) return HelpEncoding.Ofa([.. archs.Select(Ofa)]);
-        if (archs[0].ValueKind != JsonValueKind.String) return HelpEncoding.FBNet(archs.Select(a => a.EnumerateArray().Select(v => v.GetInt32()).ToArray()).ToArray());
-        var order = c.Config.TryGetProperty("op_order", out var o) && o.ValueKind == JsonValueKind.Array ? o.EnumerateArray().Select(v => v.GetString()!).ToArray() : null;
+        if (archs[0].ValueKind != JsonValueKind.String)
+            return HelpEncoding.FBNet(archs.Select(a => a.EnumerateArray().Select(v => v.GetInt32()).ToArray()).ToArray());
+        var order = c.Config.TryGetProperty("op_order", out var o) && o.ValueKind == JsonValueKind.Array
+            ? o.EnumerateArray().Select(v => v.GetString()!).ToArray() : null;
         return HelpEncoding.NasBench201(archs.Select(a => NasBench201Cell.Parse(a.GetString()!)).ToArray(), order);
     }
 
@@ -102,10 +109,12 @@ public sealed class HelpAdapter : IParityAdapter
 
     private static void CheckEncoding(ParityCase c, string key, Tensor? ours)
     {
-        if (c.Inputs.TryGetValue(key, out var given) && (ours is null || !given.to(float32).Equals(ours))) throw new BayouException($"our encoding differs from '{key}' of the case");
+        if (c.Inputs.TryGetValue(key, out var given) && (ours is null || !given.to(float32).Equals(ours)))
+            throw new BayouException($"our encoding differs from '{key}' of the case");
     }
 
-    private static int[][] Rows(Tensor indices) => [.. Enumerable.Range(0, (int)indices.shape[0]).Select(r => indices[r].data<long>().Select(v => (int)v).ToArray())];
+    private static int[][] Rows(Tensor indices) =>
+        [.. Enumerable.Range(0, (int)indices.shape[0]).Select(r => indices[r].data<long>().Select(v => (int)v).ToArray())];
 
     private static double[] Values(Tensor t) => t.to(float64).contiguous().data<double>().ToArray();
 
@@ -125,7 +134,8 @@ public sealed class MaplePipelineAdapter : IParityAdapter
         var sources = Enumerable.Range(0, devices).Where(d => d != target).ToArray();
         var measured = c.Inputs["adapt_index"].data<long>().Select(i => (int)i).ToArray();
         var raw = Enumerable.Range(0, devices).Select(d => MapleWeights.Descriptor(
-            [.. Enumerable.Range(0, (int)counters.shape[1]).Select(o => (IReadOnlyList<double>)counters[d, o].data<double>().ToArray())], operatorLatency[d].data<double>().ToArray())).ToArray();
+            [.. Enumerable.Range(0, (int)counters.shape[1]).Select(o => (IReadOnlyList<double>)counters[d, o].data<double>().ToArray())],
+            operatorLatency[d].data<double>().ToArray())).ToArray();
         var byDevice = Enumerable.Range(0, devices).Select(d => latency[d].data<double>().ToArray()).ToArray();
         var encodings = Enumerable.Range(0, (int)c.Inputs["ops"].shape[0])
             .Select(a => LatencySpace.OneHot(c.Inputs["ops"][a].data<long>().Select(o => (int)o).ToArray(), 5)).ToArray();
@@ -137,7 +147,8 @@ public sealed class MaplePipelineAdapter : IParityAdapter
         var normalized = raw.Select(model.Normalize).ToArray();
         var similarity = MapleWeights.Similarity([.. sources.Select(d => normalized[d])], normalized[target]);
         var rowWeights = MapleWeights.Rows(similarity, encodings.Length, measured.Length);
-        var rows = cat([.. sources.Select(d => MapleModel.Rows(encodings, normalized[d])), MapleModel.Rows([.. measured.Select(i => encodings[i])], normalized[target])], 0);
+        var rows = cat([.. sources.Select(d => MapleModel.Rows(encodings, normalized[d])),
+            MapleModel.Rows([.. measured.Select(i => encodings[i])], normalized[target])], 0);
         var (weight, truth) = (Floats(rowWeights), Floats([.. training.Select(model.Normalize)]));
         var predicted = network.call(rows).reshape(-1);
         var loss = MapleTraining.Loss(predicted, truth, weight);
@@ -152,7 +163,8 @@ public sealed class MaplePipelineAdapter : IParityAdapter
             ["loss"] = loss.detach(),
         };
         foreach (var (name, parameter) in network.named_parameters()) ours[$"grad.{name}"] = parameter.grad!;
-        // The case tests the metrics on predictions it drew at random and keeps only beside its outputs: they are the metrics' argument, no result of ours. Everything else is computed.
+        // The case tests the metrics on predictions it drew at random and keeps only beside its outputs: they are the metrics' argument, no result of ours.
+        // Everything else is computed.
         var drawn = c.Expected["m_pred"];
         var real = byDevice[target];
         var metrics = LatencyMetrics.Of(real, drawn.to(float64).data<double>().ToArray());
@@ -162,7 +174,9 @@ public sealed class MaplePipelineAdapter : IParityAdapter
         ours["spearman"] = tensor((float)metrics.Spearman);
         ours["kendall"] = tensor((float)metrics.Kendall);
         ours["mape"] = tensor((float)metrics.Mape);
-        ours["virtual_pairs"] = tensor(MapleWeights.VirtualPairs([.. sources.Select(d => byDevice[d])], measured, 0.2).SelectMany(p => new[] { (long)p.Measured, p.Other }).ToArray()).reshape(-1, 2);
+        ours["virtual_pairs"] =
+            tensor(MapleWeights.VirtualPairs([.. sources.Select(d => byDevice[d])], measured, 0.2).SelectMany(p => new[] { (long)p.Measured, p.Other })
+            .ToArray()).reshape(-1, 2);
         return ours;
     }
 

@@ -66,14 +66,16 @@ public sealed class MiniDeiTAdapter : IParityAdapter
         model.train();
         var logits = model.call(x);
         var (distill, labels) = (c.Config.GetProperty("distill"), SoftTargetCrossEntropyLoss.Of(logits, soft));
-        var loss = MiniViTLoss.Logits(labels, logits, teacher, Kind(distill.GetProperty("type").GetString()!), distill.Number("alpha", 1), distill.Number("tau", 1));
+        var loss = MiniViTLoss.Logits(labels, logits, teacher, Kind(distill.GetProperty("type").GetString()!), distill.Number("alpha", 1),
+            distill.Number("tau", 1));
         loss.backward();
         (ours["train.logits"], ours["train.loss"]) = (logits.detach(), loss.detach());
         // loss.KIND_aALPHA_tT
         foreach (var name in c.Expected.Keys.Where(k => k.StartsWith("loss.", StringComparison.Ordinal)))
         {
             var parts = name["loss.".Length..].Split('_');
-            double Value(char key, double otherwise) => parts.FirstOrDefault(p => p[0] == key && p.Length > 1 && char.IsDigit(p[1])) is { } p ? double.Parse(p[1..], CultureInfo.InvariantCulture) : otherwise;
+            double Value(char key, double otherwise) => parts.FirstOrDefault(p => p[0] == key && p.Length > 1 && char.IsDigit(p[1])) is { } p
+                ? double.Parse(p[1..], CultureInfo.InvariantCulture) : otherwise;
             ours[name] = MiniViTLoss.Logits(labels, logits, teacher, Kind(parts[0]), Value('a', 1), Value('t', 1)).detach();
         }
         foreach (var (name, parameter) in model.named_parameters())
@@ -83,7 +85,8 @@ public sealed class MiniDeiTAdapter : IParityAdapter
         return ours;
     }
 
-    private static LogitDistillation Kind(string name) => name switch { "none" => LogitDistillation.None, "hard" => LogitDistillation.Hard, _ => LogitDistillation.Soft };
+    private static LogitDistillation Kind(string name) =>
+        name switch { "none" => LogitDistillation.None, "hard" => LogitDistillation.Hard, _ => LogitDistillation.Soft };
 }
 
 /// <summary>minivit/mini-swin: the stream after every repeat, logits, weight distillation from a Swin teacher, gradients.</summary>
@@ -148,7 +151,8 @@ public sealed class MiniSwinAdapter : IParityAdapter
         }
     }
 
-    private static void Distil(ParityCase c, JsonElement t, MiniSwin model, Tensor x, Dictionary<string, Tensor> ours, Action<nn.Module, Func<string, bool>, string> load)
+    private static void Distil(ParityCase c, JsonElement t, MiniSwin model, Tensor x, Dictionary<string, Tensor> ours,
+        Action<nn.Module, Func<string, bool>, string> load)
     {
         var teacher = new SwinTransformer(new SwinConfig
         {

@@ -4,7 +4,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Parity;
 
-/// <summary>mqbench/observers-quantizers: every observer and fake quantiser, run by the names of the case's outputs ("details" of its config.json says what each run sees).</summary>
+/// <summary>
+/// mqbench/observers-quantizers: every observer and fake quantiser, run by the names of the case's outputs ("details" of its config.json says what each run
+/// sees).
+/// </summary>
 public sealed class MqbenchObserversAdapter : IParityAdapter
 {
     public string Name => "mqbench/observers-quantizers";
@@ -20,7 +23,8 @@ public sealed class MqbenchObserversAdapter : IParityAdapter
         return results;
     }
 
-    private static string Stem(string name) => name.StartsWith("fq.AdaRound.init_alpha", StringComparison.Ordinal) || name.StartsWith("fq.AdaRound.rectified", StringComparison.Ordinal)
+    private static string Stem(string name) =>
+        name.StartsWith("fq.AdaRound.init_alpha", StringComparison.Ordinal) || name.StartsWith("fq.AdaRound.rectified", StringComparison.Ordinal)
         ? "fq.AdaRound"
         : name[..name.LastIndexOf('.')];
 

@@ -74,7 +74,8 @@ public sealed class NasBench201CountsAdapter : IParityAdapter
         return expected;
     }
 
-    private static IEnumerable<(string, JsonElement)> Entries(ParityCase c) => c.Config.GetProperty("entries").EnumerateArray().Select((e, i) => ($"config/entries/{i}", e));
+    private static IEnumerable<(string, JsonElement)> Entries(ParityCase c) =>
+        c.Config.GetProperty("entries").EnumerateArray().Select((e, i) => ($"config/entries/{i}", e));
 
     private static Tensor Text(string text) => tensor(Encoding.UTF8.GetBytes(text));
 }

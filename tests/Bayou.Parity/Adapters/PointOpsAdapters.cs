@@ -47,7 +47,8 @@ public sealed class NeighboursAdapter : IParityAdapter
                 (ours[$"{set}.dist"], ours[$"{set}.idx"], ours[$"{set}.weight"]) = (d.squeeze(0), i.squeeze(0), w.squeeze(0));
                 continue;
             }
-            var (xyz, queries, offset, newOffset) = (c.Inputs[$"{set}.xyz"], c.Inputs[$"{set}.new_xyz"], c.Inputs[$"{set}.offset"], c.Inputs[$"{set}.new_offset"]);
+            var (xyz, queries, offset, newOffset) =
+                (c.Inputs[$"{set}.xyz"], c.Inputs[$"{set}.new_xyz"], c.Inputs[$"{set}.offset"], c.Inputs[$"{set}.new_offset"]);
             (ours[$"{set}.knn_idx"], ours[$"{set}.knn_dist"]) = PointOps.KNearest((int)c.Inputs[$"{set}.k"].item<long>(), xyz, queries, offset, newOffset);
             ours[$"{set}.interp3"] = PointOps.Interpolate(xyz, queries, c.Inputs[$"{set}.feat"], offset, newOffset);
             // The batch forms are run on the first cloud.
@@ -55,7 +56,8 @@ public sealed class NeighboursAdapter : IParityAdapter
             var asked = queries.slice(0, 0, TensorMemory.ToArray<int>(newOffset)[0], 1).unsqueeze(0);
             ours[$"{set}.ball_query"] = PointOps.BallQuery(c.Inputs[$"{set}.radius"].item<float>(), samples, first, asked).squeeze(0);
             var (distance, index, weight) = PointOps.ThreeNearest(asked, first);
-            (ours[$"{set}.three_nn_dist"], ours[$"{set}.three_nn_idx"], ours[$"{set}.three_nn_weight"]) = (distance.squeeze(0), index.squeeze(0), weight.squeeze(0));
+            (ours[$"{set}.three_nn_dist"], ours[$"{set}.three_nn_idx"], ours[$"{set}.three_nn_weight"]) =
+                (distance.squeeze(0), index.squeeze(0), weight.squeeze(0));
         }
         return ours;
     }
@@ -71,7 +73,8 @@ public sealed class GridVoxelAdapter : IParityAdapter
         var ours = new Dictionary<string, Tensor>();
         var (points, features, args) = (c.Inputs["points"], c.Inputs["features"], c.Config.GetProperty("args"));
         var n = points.shape[0];
-        var (sub, _, means, classes, unique) = PointOps.GridSubsample(points, tensor(new[] { (int)n }), c.Inputs["dl"].item<float>(), features, c.Inputs["classes"]);
+        var (sub, _, means, classes, unique) =
+            PointOps.GridSubsample(points, tensor(new[] { (int)n }), c.Inputs["dl"].item<float>(), features, c.Inputs["classes"]);
         // The case writes rows in lexicographic order of the point, ours come in order of first appearance.
         var order = tensor(Lexicographic(sub, 0, (int)sub.shape[0]));
         (ours["sub_points"], ours["sub_features"]) = (sub.index_select(0, order), means!.index_select(0, order));

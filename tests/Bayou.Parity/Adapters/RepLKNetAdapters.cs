@@ -6,7 +6,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Parity;
 
-/// <summary>replknet/train-and-merged and replknet/xl-form: stem, blocks, stages, outputs, training, merged kernels, outputs of the merged and the fused form.</summary>
+/// <summary>
+/// replknet/train-and-merged and replknet/xl-form: stem, blocks, stages, outputs, training, merged kernels, outputs of the merged and the fused form.
+/// </summary>
 public sealed class RepLKNetAdapter(string name) : IParityAdapter
 {
     public string Name => name;
@@ -41,7 +43,8 @@ public sealed class RepLKNetAdapter(string name) : IParityAdapter
         DropPath = args.Number("drop_path_rate", 0),
         InChannels = (int)args.Number("in_channels", 3),
         Classes = (int)args.Number("num_classes", args.Number("num_classes_of_stored_head", 0)),
-        OutIndices = args.TryGetProperty("out_indices", out var o) && o.ValueKind == JsonValueKind.Array && o.GetArrayLength() > 0 ? args.Ints("out_indices", []) : null,
+        OutIndices = args.TryGetProperty("out_indices", out var o) && o.ValueKind == JsonValueKind.Array && o.GetArrayLength() > 0
+            ? args.Ints("out_indices", []) : null,
         NormIntermediateFeatures = args.TryGetProperty("norm_intermediate_features", out var n) && n.ValueKind == JsonValueKind.True,
         Merged = args.TryGetProperty("small_kernel_merged", out var m) && m.ValueKind == JsonValueKind.True,
     };
@@ -92,7 +95,8 @@ public sealed class RepLKNetLayersAdapter : IParityAdapter
         foreach (var (i, args) in c.Config.GetProperty("layers").EnumerateArray().Index())
         {
             var small = args.Number("small_kernel", 0) is > 0 and var k ? (int?)k : null;
-            using var layer = c.LoadWeights(new ReparamLargeKernelConv((int)args.Number("channels", 1), (int)args.Number("kernel", 1), small, (int)args.Number("stride", 1)), $"{i}/");
+            using var layer = c.LoadWeights(new ReparamLargeKernelConv((int)args.Number("channels", 1), (int)args.Number("kernel", 1), small,
+                (int)args.Number("stride", 1)), $"{i}/");
             layer.eval();
             var x = c.Inputs[$"{i}/x"];
             ours[$"{i}/train_form"] = layer.call(x);

@@ -6,7 +6,10 @@ using static TorchSharp.torch;
 
 namespace Bayou.Parity;
 
-/// <summary>skipnet/cifar-recurrent, skipnet/cifar-feedforward, skipnet/imagenet: decisions, probabilities, logits, straight-through gradients, the shortcut's two updates.</summary>
+/// <summary>
+/// skipnet/cifar-recurrent, skipnet/cifar-feedforward, skipnet/imagenet: decisions, probabilities, logits, straight-through gradients, the shortcut's two
+/// updates.
+/// </summary>
 public sealed class SkipNetAdapter(string kind) : IParityAdapter
 {
     public string Name => $"skipnet/{kind}";
@@ -55,7 +58,9 @@ public sealed class SkipNetAdapter(string kind) : IParityAdapter
     }
 }
 
-/// <summary>skipnet/hybrid-rl: returns, policy losses and gradients of given actions under the CIFAR rule, the ImageNet rule, and the ImageNet script's broadcast.</summary>
+/// <summary>
+/// skipnet/hybrid-rl: returns, policy losses and gradients of given actions under the CIFAR rule, the ImageNet rule, and the ImageNet script's broadcast.
+/// </summary>
 public sealed class SkipNetHybridAdapter : IParityAdapter
 {
     public string Name => "skipnet/hybrid-rl";

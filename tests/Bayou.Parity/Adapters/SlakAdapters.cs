@@ -34,10 +34,12 @@ public sealed class SlakNetworkAdapter : IParityAdapter
         using (no_grad())
         {
             Forward(model, x, ours);
-            foreach (var (key, module) in model.named_modules()) if (module is SLaKBlock block && key.EndsWith(".0", StringComparison.Ordinal)) Fold(key["stages.".Length..], block, ours);
+            foreach (var (key, module) in model.named_modules())
+                if (module is SLaKBlock block && key.EndsWith(".0", StringComparison.Ordinal)) Fold(key["stages.".Length..], block, ours);
             var merged = Merged(model, c).call(x);
             // The merged form must be the same function; a case has no tensor for it.
-            if ((merged - ours["logits"]).abs().max().item<float>() > 1e-4f * Math.Max(1, ours["logits"].abs().max().item<float>())) throw new BayouException("the merged form gives other logits");
+            if ((merged - ours["logits"]).abs().max().item<float>() > 1e-4f * Math.Max(1, ours["logits"].abs().max().item<float>()))
+                throw new BayouException("the merged form gives other logits");
         }
         Train(model, x, c.Inputs["labels"], ours);
         return ours;

@@ -36,7 +36,8 @@ public sealed class SlakSparseAdapter : IParityAdapter
         foreach (var name in names)
         {
             var theirs = c.Inputs["snip.grad/" + name];
-            if ((weights[name].grad! - theirs).abs().max().item<float>() > 1e-4f * Math.Max(1e-3f, theirs.abs().max().item<float>())) throw new BayouException($"the gradient of {name} differs from the case's");
+            if ((weights[name].grad! - theirs).abs().max().item<float>() > 1e-4f * Math.Max(1e-3f, theirs.abs().max().item<float>()))
+                throw new BayouException($"the gradient of {name} differs from the case's");
         }
         var scores = names.Select(n => (weights[n] * c.Inputs["snip.grad/" + n]).abs()).ToArray();
         ours["snip.layer_sparsity"] = tensor(SparseMasks.Snip(scores, c.Config.Number("snip_keep_ratio", 0.6)).Select(d => 1 - d).ToArray());

@@ -136,14 +136,16 @@ public sealed class SpconvAdapter : IParityAdapter
             if (Regex.Match(key, @"^(subm_k(\d+)(?:_?d(\d+))?)\.weight_oikkk$") is { Success: true } same)
             {
                 var dilated = same.Groups[3].Success ? int.Parse(same.Groups[3].Value) : 1;
-                ours[$"{same.Groups[1].Value}.F"] = Layer(SpconvKind.Submanifold, c.Weights[key], int.Parse(same.Groups[2].Value), 1, 0, dilated, same.Groups[1].Value).call(x).Features;
+                ours[$"{same.Groups[1].Value}.F"] =
+                    Layer(SpconvKind.Submanifold, c.Weights[key], int.Parse(same.Groups[2].Value), 1, 0, dilated, same.Groups[1].Value).call(x).Features;
                 continue;
             }
             var match = Regex.Match(key, @"^(k(\d+)s(\d+)p(\d+)(?:d(\d+))?)\.weight_oikkk$");
             if (!match.Success) continue;
             var name = match.Groups[1].Value;
             var (kernel, stride, padding) = (int.Parse(match.Groups[2].Value), int.Parse(match.Groups[3].Value), int.Parse(match.Groups[4].Value));
-            var y = Layer(SpconvKind.Regular, c.Weights[key], kernel, stride, padding, match.Groups[5].Success ? int.Parse(match.Groups[5].Value) : 1, name).call(x);
+            var y = Layer(SpconvKind.Regular, c.Weights[key], kernel, stride, padding, match.Groups[5].Success ? int.Parse(match.Groups[5].Value) : 1, name)
+                .call(x);
             ours[$"{name}.coords"] = tensor(y.Coordinates, [y.Coordinates.Length / 4, 4]);
             (ours[$"{name}.F"], ours[$"{name}.spatial_shape"]) = (y.Features, tensor(y.SpatialShape.Select(n => (long)n).ToArray()));
             // The inverse goes back along fine = stride coarse - padding + j: onto the inputs of the centred strided convolution.
@@ -184,7 +186,8 @@ public sealed class TorchSparseHelpersAdapter : IParityAdapter
             else if (Regex.Match(name, @"^ti\.scale(\d+)$") is { Success: true } t)
             {
                 var index = c.Inputs["ti.idx"];
-                ours[name] = tensor(TorchSparse.TrilinearWeights(TensorMemory.ToArray<float>(c.Inputs["ti.points"]), TensorMemory.ToArray<long>(index), int.Parse(t.Groups[1].Value)), index.shape);
+                ours[name] = tensor(TorchSparse.TrilinearWeights(TensorMemory.ToArray<float>(c.Inputs["ti.points"]), TensorMemory.ToArray<long>(index),
+                    int.Parse(t.Groups[1].Value)), index.shape);
             }
         }
         var side = (float)(c.Config.TryGetProperty("args", out var args) ? args.Number("voxel_size", 0.5) : 0.5);

@@ -27,7 +27,8 @@ public sealed class VarsRvtAdapter : IParityAdapter
             InChannels = (int)args.Number("in_chans", 3),
             Classes = (int)args.Number("num_classes", 1000),
             DropPath = args.Number("drop_path_rate", 0),
-            MaskedBlocks = args.TryGetProperty("use_mask", out var mask) && mask.ValueKind == JsonValueKind.True ? (int)args.Number("masked_block", AllBlocks) : 0,
+            MaskedBlocks = args.TryGetProperty("use_mask", out var mask) && mask.ValueKind == JsonValueKind.True
+                ? (int)args.Number("masked_block", AllBlocks) : 0,
         };
         var network = VarsVariants.Create(config, global.GetProperty("attention").GetString()!, VarsCase.Config(global));
         return TrainedNetworkCase.Run(c, c.LoadWeights(network), name => Module(name, config.Depths.Length));
@@ -39,7 +40,8 @@ public sealed class VarsRvtAdapter : IParityAdapter
     private static string Module(string name, int stages)
     {
         var parts = name.Replace("last_stage", $"stage{stages - 1}", StringComparison.Ordinal).Split('.');
-        return string.Join('.', parts.Select(p => FanCase.Numbered(p))).Replace("stages.", "transformers.", StringComparison.Ordinal).Replace("pool", "pools.", StringComparison.Ordinal);
+        return string.Join('.', parts.Select(p => FanCase.Numbered(p))).Replace("stages.", "transformers.", StringComparison.Ordinal)
+            .Replace("pool", "pools.", StringComparison.Ordinal);
     }
 }
 
@@ -60,14 +62,16 @@ public sealed class VarsAttentionModulesAdapter : IParityAdapter
         {
             // Constructor arguments are part of the description: "VARS_S_Block(lam=0.2, int_dim_ratio=5) ...".
             double Argument(string key, double otherwise) =>
-                Regex.Match(description, $@"\b{key}\s*=\s*([0-9.]+)") is { Success: true } m ? double.Parse(m.Groups[1].Value.TrimEnd('.'), CultureInfo.InvariantCulture) : otherwise;
+                Regex.Match(description, $@"\b{key}\s*=\s*([0-9.]+)") is { Success: true } m
+                    ? double.Parse(m.Groups[1].Value.TrimEnd('.'), CultureInfo.InvariantCulture) : otherwise;
             Layer layer = module switch
             {
                 "vars_d" => new VarsAttention(dim, heads, grid * grid, vars, bias),
                 "vars_sd" => new VarsAttention(dim, heads, grid * grid, vars with { Kind = VarsKind.StaticAndDynamic }, bias),
                 "performer" => new PerformerAttention(dim, heads, vars.FeatureRatio, bias),
                 "self_att" => new Attention(dim, heads, bias),
-                "vars_s_block" => new VarsStaticBlock(dim, grid, new RvtMlp(dim, (int)(Argument("mlp_ratio", 4) * dim)), Argument("lam", 3.5), (int)Argument("int_dim_ratio", 5)),
+                "vars_s_block" => new VarsStaticBlock(dim, grid, new RvtMlp(dim, (int)(Argument("mlp_ratio", 4) * dim)), Argument("lam", 3.5),
+                    (int)Argument("int_dim_ratio", 5)),
                 _ => throw new BayouException($"vars/attention-modules: unknown module '{module}'"),
             };
             c.LoadWeights(layer, module + ".").eval();

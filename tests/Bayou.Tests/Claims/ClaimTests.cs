@@ -81,12 +81,14 @@ public sealed class ClaimTests : IDisposable
     public void Another_claims_folder_and_an_unknown_name_are_refused()
     {
         Run(new ToyClaim(_ => { }));
-        var e = Assert.Throws<BayouException>(() => ClaimRunner.Run(new ToyClaim(_ => { }), full: true, Path.Combine(folder, "run"), Path.Combine(folder, "docs"), 1, Silent.Progress, default));
+        var e = Assert.Throws<BayouException>(() =>
+            ClaimRunner.Run(new ToyClaim(_ => { }), full: true, Path.Combine(folder, "run"), Path.Combine(folder, "docs"), 1, Silent.Progress, default));
         Assert.Contains("--out", e.Message);
         Assert.Contains("convnext", Assert.Throws<BayouException>(() => Bayou.Claims.Claims.Find("nothing")).Message);
     }
 
-    private ClaimResult Run(IClaim claim) => ClaimRunner.Run(claim, full: false, Path.Combine(folder, "run"), Path.Combine(folder, "docs"), 1, Silent.Progress, default);
+    private ClaimResult Run(IClaim claim) =>
+        ClaimRunner.Run(claim, full: false, Path.Combine(folder, "run"), Path.Combine(folder, "docs"), 1, Silent.Progress, default);
 
     private sealed class ToyClaim(Action<ClaimContext> run) : IClaim
     {

@@ -8,7 +8,8 @@ namespace Bayou.Tests;
 
 public class FakeQuantizerTests
 {
-    private static readonly Gen<QuantScheme> Schemes = Gen.Select(Gen.Int[2, 8], Gen.Bool, Gen.Bool, Gen.Bool, (bits, sym, pot, range) => new QuantScheme(bits, sym, false, pot, range));
+    private static readonly Gen<QuantScheme> Schemes =
+        Gen.Select(Gen.Int[2, 8], Gen.Bool, Gen.Bool, Gen.Bool, (bits, sym, pot, range) => new QuantScheme(bits, sym, false, pot, range));
     private static readonly Gen<float[]> Values = Gen.Float[-50, 50].Array[1, 60];
 
     [Fact]
@@ -86,7 +87,8 @@ public class FakeQuantizerTests
         var w = randn(3, 2, 3, 3) * tensor(new[] { 0.1f, 1, 5 }).reshape(3, 1, 1, 1);
         foreach (var symmetric in new[] { true, false })
         {
-            foreach (var make in new Func<QuantScheme, Observer>[] { s => new MinMaxObserver(s), s => new MseObserver(s), s => new LsqObserver(s), s => new ClipStdObserver(s) })
+            foreach (var make in new Func<QuantScheme, Observer>[] { s => new MinMaxObserver(s), s => new MseObserver(s), s => new LsqObserver(s),
+                s => new ClipStdObserver(s) })
             {
                 // The candidates are 80 per channel and 95 per tensor; at 4 bits no optimum is beyond the 80th.
                 var all = make(new QuantScheme(4, symmetric, true));

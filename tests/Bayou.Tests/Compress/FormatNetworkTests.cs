@@ -7,7 +7,8 @@ namespace Bayou.Tests;
 
 public class FormatNetworkTests
 {
-    private static Sequential Net() => new(new Conv2d(3, 8, 3, padding: 1, bias: false), new BatchNorm(8), new ActivationLayer(Activation.Gelu), new Conv2d(8, 4, 3, stride: 2));
+    private static Sequential Net() =>
+        new(new Conv2d(3, 8, 3, padding: 1, bias: false), new BatchNorm(8), new ActivationLayer(Activation.Gelu), new Conv2d(8, 4, 3, stride: 2));
 
     [Fact]
     public void Wider_formats_are_closer_and_cost_what_their_bits_say()

@@ -68,7 +68,14 @@ public class PostTrainingQuantizationTests
         }
         var graph = Capture.Trace(net, 1, 1, 8, 8);
         var blind = PostTrainingQuantization.Quantize(graph, [images],
-            new() { Search = false, ActivationObserver = ActivationObserver.MinMax, KeepSensitiveInFloat = false, EvaluationImages = images, EvaluationLabels = labels });
+            new()
+            {
+                Search = false,
+                ActivationObserver = ActivationObserver.MinMax,
+                KeepSensitiveInFloat = false,
+                EvaluationImages = images,
+                EvaluationLabels = labels
+            });
         Assert.True(blind.Report.Final.Points > 0.3, $"blind quantisation lost only {blind.Report.Final.Points:P1}");
         var careful = PostTrainingQuantization.Quantize(graph, [images],
             new() { Search = false, ActivationObserver = ActivationObserver.MinMax, EvaluationImages = images, EvaluationLabels = labels, MaxLoss = 0.01 });
@@ -107,7 +114,8 @@ public class PostTrainingQuantizationTests
         var (net, images, _) = PatternNet.Trained();
         var graph = Capture.Trace(net, 1, 1, 8, 8);
         double Loss(int bits, bool correct) => PostTrainingQuantization.Quantize(graph, [images],
-            new() { Search = false, KeepSensitiveInFloat = false, EvaluationImages = images, WeightBits = bits, BiasCorrection = correct }).Report.Final.RelativeMse;
+            new() { Search = false, KeepSensitiveInFloat = false, EvaluationImages = images, WeightBits = bits, BiasCorrection = correct })
+                .Report.Final.RelativeMse;
         var (two, three, four, eight) = (Loss(2, false), Loss(3, false), Loss(4, false), Loss(8, false));
         Assert.True(two > 2 * three && three > 2 * four && four > 2 * eight, $"{two} {three} {four} {eight}");
         Assert.True(Loss(3, true) < three, $"{Loss(3, true)} corrected, {three} without");
@@ -123,7 +131,15 @@ public class PostTrainingQuantizationTests
         var graph = Capture.Trace(net, 1, 16);
         Tensor Mean(bool correct)
         {
-            var options = new PtqOptions { Search = false, ActivationObserver = ActivationObserver.MinMax, KeepSensitiveInFloat = false, EvaluationImages = x, WeightBits = 2, BiasCorrection = correct };
+            var options = new PtqOptions
+            {
+                Search = false,
+                ActivationObserver = ActivationObserver.MinMax,
+                KeepSensitiveInFloat = false,
+                EvaluationImages = x,
+                WeightBits = 2,
+                BiasCorrection = correct
+            };
             var replay = new GraphModule(PostTrainingQuantization.Quantize(graph, [x], options).Graph);
             return replay.call(x).detach().mean([0]);
         }

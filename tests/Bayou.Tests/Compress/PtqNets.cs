@@ -4,7 +4,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-/// <summary>A classifier of ten noisy patterns, trained for a moment: convolution + BN + ReLU, a depthwise residual block with GELU, two linear layers.</summary>
+/// <summary>
+/// A classifier of ten noisy patterns, trained for a moment: convolution + BN + ReLU, a depthwise residual block with GELU, two linear layers.
+/// </summary>
 internal sealed class PatternNet : Layer
 {
     private readonly Conv2d stem = new(1, 8, 3, padding: 1, bias: false);

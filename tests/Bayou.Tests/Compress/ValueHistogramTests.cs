@@ -34,8 +34,10 @@ public class ValueHistogramTests
         backward.Add(a);
         // R may differ by up to a factor of two between the two, hence the bins.
         var tolerance = 4 * 2000.0 / ValueHistogram.Bins;
-        Assert.Equal(backward.Range(ActivationObserver.Percentile, 0.9, 256, false).High, forward.Range(ActivationObserver.Percentile, 0.9, 256, false).High, tolerance);
-        Assert.Equal(backward.Range(ActivationObserver.Percentile, 0.9, 256, false).Low, forward.Range(ActivationObserver.Percentile, 0.9, 256, false).Low, tolerance);
+        Assert.Equal(backward.Range(ActivationObserver.Percentile, 0.9, 256, false).High, forward.Range(ActivationObserver.Percentile, 0.9, 256, false).High,
+            tolerance);
+        Assert.Equal(backward.Range(ActivationObserver.Percentile, 0.9, 256, false).Low, forward.Range(ActivationObserver.Percentile, 0.9, 256, false).Low,
+            tolerance);
     }, iter: 100);
 
     [Fact]

@@ -39,14 +39,16 @@ public class GraphPassesTests
     {
         ["conv, norm"] = (() => new((x, p) => Norm(Conv(x, p[0], p[1]), p, 2), [5, 4, 3, 3], [5], [5], [5], [5], [5]), 1),
         ["conv without bias, norm, relu"] = (() => new((x, p) => Ops.Relu(Norm(Conv(x, p[0], null), p, 1)), [5, 4, 3, 3], [5], [5], [5], [5]), 2),
-        ["depthwise conv, norm, scale"] = (() => new((x, p) => Ops.Mul(p[6], Norm(Conv(x, p[0], p[1], 4), p, 2)), [4, 1, 3, 3], [4], [4], [4], [4], [4], [4, 1, 1]), 1),
+        ["depthwise conv, norm, scale"] =
+            (() => new((x, p) => Ops.Mul(p[6], Norm(Conv(x, p[0], p[1], 4), p, 2)), [4, 1, 3, 3], [4], [4], [4], [4], [4], [4, 1, 1]), 1),
         ["linear, scale"] = (() => new((x, p) => Ops.Mul(Ops.Linear(x, p[0], p[1]), p[2]), [7, 6], [7], [7]), 1),
         ["linear without bias, scale"] = (() => new((x, p) => Ops.Mul(p[1], Ops.Linear(x, p[0], null)), [7, 6], [7]), 1),
         ["linear, one number"] = (() => new((x, p) => Ops.Mul(p[2], Ops.Linear(x, p[0], p[1])), [7, 6], [7], [1]), 1),
         ["linear, norm of a vector"] = (() => new((x, p) => Norm(Ops.Linear(Ops.Flatten(x), p[0], p[1]), p, 2), [5, 192], [5], [5], [5], [5], [5]), 2),
         ["residual with layer scale and drop path"] = (() => new((x, p) =>
             Ops.Add(x, Ops.DropPath(Ops.Mul(p[2], Ops.Linear(x, p[0], p[1])), 0.5, false)), [6, 6], [6], [6]), 2),
-        ["one weight in two layers, one of them scaled"] = (() => new((x, p) => Ops.Add(Ops.Linear(x, p[0], p[1]), Ops.Mul(Ops.Linear(x, p[0], p[1]), p[2])), [6, 6], [6], [6]), 3),
+        ["one weight in two layers, one of them scaled"] =
+            (() => new((x, p) => Ops.Add(Ops.Linear(x, p[0], p[1]), Ops.Mul(Ops.Linear(x, p[0], p[1]), p[2])), [6, 6], [6], [6]), 3),
         ["kept: scale along another axis"] = (() => new((x, p) => Ops.Mul(Ops.Linear(x, p[0], p[1]), p[2]), [7, 6], [7], [8, 1]), 2),
         ["kept: norm along another axis"] = (() => new((x, p) => Norm(Ops.Linear(x, p[0], p[1]), p, 2), [7, 6], [7], [4], [4], [4], [4]), 2),
         ["kept: read twice"] = (() => new((x, p) => Norm2(Conv(x, p[0], p[1]), p), [4, 4, 3, 3], [4], [4], [4], [4], [4]), 3),

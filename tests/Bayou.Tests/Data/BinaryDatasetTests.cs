@@ -21,7 +21,8 @@ public sealed class BinaryDatasetTests : IDisposable
     }
 
     private static byte[] Images(int count, int height, int width) =>
-        [0, 0, 8, 3, 0, 0, 0, (byte)count, 0, 0, 0, (byte)height, 0, 0, 0, (byte)width, .. Enumerable.Range(0, count * height * width).Select(i => (byte)(i * 3))];
+        [0, 0, 8, 3, 0, 0, 0, (byte)count, 0, 0, 0, (byte)height, 0, 0, 0, (byte)width,
+            .. Enumerable.Range(0, count * height * width).Select(i => (byte)(i * 3))];
 
     private static byte[] Labels(params byte[] labels) => [0, 0, 8, 1, 0, 0, 0, (byte)labels.Length, .. labels];
 
@@ -61,7 +62,9 @@ public sealed class BinaryDatasetTests : IDisposable
     [Fact]
     public void Cifar_batches_are_read_from_a_folder_and_from_the_archive()
     {
-        static byte[] Batch(int seed) => [.. Enumerable.Range(0, 4).SelectMany(r => (byte[])[(byte)((seed + r) % 10), .. Enumerable.Range(0, 3072).Select(i => (byte)(i / 1024 * 50 + i % 7 + r + seed))])];
+        static byte[] Batch(int seed) =>
+            [.. Enumerable.Range(0, 4)
+            .SelectMany(r => (byte[])[(byte)((seed + r) % 10), .. Enumerable.Range(0, 3072).Select(i => (byte)(i / 1024 * 50 + i % 7 + r + seed))])];
         var archive = Path.Combine(root, "cifar-10-binary.tar.gz");
         using (var tar = new TarWriter(new GZipStream(File.Create(archive), CompressionLevel.Fastest)))
         {

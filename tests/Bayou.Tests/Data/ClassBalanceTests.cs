@@ -57,7 +57,8 @@ public class ClassBalanceTests
         {
             Assert.Empty(train.Indices.Intersect(heldOut.Indices));
             Assert.Equal(data.Count, train.Count + heldOut.Count);
-            for (var c = 0; c < counts.Length; c++) Assert.InRange(heldOut.Indices.Count(i => data.Label(i) == c), counts[c] / folds, (counts[c] + folds - 1) / folds);
+            for (var c = 0; c < counts.Length; c++)
+                Assert.InRange(heldOut.Indices.Count(i => data.Label(i) == c), counts[c] / folds, (counts[c] + folds - 1) / folds);
         }
     }
 

@@ -63,7 +63,8 @@ public sealed class CorruptionTests
         foreach (var (set, picture) in new[] { (CorruptionSet.AnySize, Photo(60, 52)), (CorruptionSet.ImageNet224, Photo(224, 224)) })
         {
             var corruptor = new Corruptor(set);
-            foreach (var corruption in new[] { Corruption.GaussianNoise, Corruption.ShotNoise, Corruption.ImpulseNoise, Corruption.SpeckleNoise, Corruption.DefocusBlur,
+            foreach (var corruption in new[] { Corruption.GaussianNoise, Corruption.ShotNoise, Corruption.ImpulseNoise, Corruption.SpeckleNoise,
+                Corruption.DefocusBlur,
                 Corruption.GaussianBlur, Corruption.ZoomBlur, Corruption.Fog, Corruption.Brightness, Corruption.Contrast, Corruption.JpegCompression })
             {
                 var distances = new[] { 1, 3, 5 }.Select(s => Distance(picture, corruptor.Apply(picture, corruption, s, 1))).ToArray();
@@ -194,8 +195,10 @@ public sealed class CorruptionTests
         Assert.Contains("224x224", Assert.Throws<BayouException>(() => new Corruptor(CorruptionSet.ImageNet224).Apply(picture, Corruption.Fog, 1, 0)).Message);
         Assert.Throws<BayouException>(() => new Corruptor(CorruptionSet.Small32).Apply(Photo(65, 20), Corruption.Fog, 1, 0));
         Assert.Contains("not recorded", Assert.Throws<BayouException>(() => corruptor.Apply(picture, Corruption.Fog, 1, new RecordedDraws())).Message);
-        Assert.Contains("ValueZ", Assert.Throws<BayouException>(() => corruptor.Apply(picture, Corruption.GaussianNoise, 1, new RecordedDraws { ValueZ = new double[3] })).Message);
-        Assert.Throws<BayouException>(() => corruptor.Apply(picture, Corruption.GlassBlur, 1, new RecordedDraws { GlassOffsets = [.. Enumerable.Repeat((sbyte)9, 2 * 2 * 28 * 28)] }));
+        Assert.Contains("ValueZ",
+            Assert.Throws<BayouException>(() => corruptor.Apply(picture, Corruption.GaussianNoise, 1, new RecordedDraws { ValueZ = new double[3] })).Message);
+        Assert.Throws<BayouException>(() =>
+            corruptor.Apply(picture, Corruption.GlassBlur, 1, new RecordedDraws { GlassOffsets = [.. Enumerable.Repeat((sbyte)9, 2 * 2 * 28 * 28)] }));
         Assert.Throws<BayouException>(() => corruptor.Apply(picture, Corruption.Frost, 1, new RecordedDraws { Frost = Photo(8, 8) }));
     }
 
@@ -254,7 +257,8 @@ public sealed class CorruptionTests
     [Fact]
     public void ErrorsAgainstABaseline()
     {
-        var ce = Corruptions.All.ToDictionary(c => c, c => c.IsValidation() ? 1000.0 : CorruptionErrors.Ce([CorruptionErrors.AlexNet[c]], CorruptionErrors.AlexNet[c]));
+        var ce = Corruptions.All.ToDictionary(c => c,
+            c => c.IsValidation() ? 1000.0 : CorruptionErrors.Ce([CorruptionErrors.AlexNet[c]], CorruptionErrors.AlexNet[c]));
         Assert.Equal(100, CorruptionErrors.Mce(ce), 1e-9);       // validation corruptions do not count
         Assert.Equal(75, CorruptionErrors.Ce([0.2, 0.4], 0.4), 1e-9);
         Assert.Equal(50, CorruptionErrors.RelativeCe([0.3, 0.5], 0.2, 0.9, 0.5), 1e-9);

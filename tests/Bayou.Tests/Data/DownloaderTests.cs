@@ -129,13 +129,15 @@ public sealed class DownloaderTests : IDisposable
         var path = Path.Combine(root, "file.bin");
         using (var server = new Server(content))
         {
-            var error = Assert.Throws<BayouException>(() => Downloader.Fetch(server.Address, path, new string('0', 32), cancellation: TestContext.Current.CancellationToken));
+            var error = Assert.Throws<BayouException>(() =>
+                Downloader.Fetch(server.Address, path, new string('0', 32), cancellation: TestContext.Current.CancellationToken));
             Assert.Contains("not the published one", error.Message);
             Assert.Empty(Directory.GetFiles(root));
         }
         using (var server = new Server(content, status: 404))
         {
-            Assert.Contains("404", Assert.Throws<BayouException>(() => Downloader.Fetch(server.Address, path, null, cancellation: TestContext.Current.CancellationToken)).Message);
+            Assert.Contains("404",
+                Assert.Throws<BayouException>(() => Downloader.Fetch(server.Address, path, null, cancellation: TestContext.Current.CancellationToken)).Message);
             Assert.Single(server.Ranges);
         }
     }
@@ -159,7 +161,8 @@ public sealed class DownloaderTests : IDisposable
     {
         Assert.Equal("fashion-mnist", DataCatalog.Find("Fashion-MNIST")!.Name);
         Assert.Null(DataCatalog.Find("imagenet"));
-        Assert.Contains("fashion-mnist", Assert.Throws<BayouException>(() => DataCatalog.Ensure("imagenet", cancellation: TestContext.Current.CancellationToken)).Message);
+        Assert.Contains("fashion-mnist",
+            Assert.Throws<BayouException>(() => DataCatalog.Ensure("imagenet", cancellation: TestContext.Current.CancellationToken)).Message);
         Assert.All(DataCatalog.Entries, e => Assert.True(e.Licence.Length > 0 && e.Classes.Count == 10));
     }
 
@@ -177,7 +180,8 @@ public sealed class DownloaderTests : IDisposable
     [Fact]
     public void Cifar10_samples_are_read_in_place()
     {
-        if (DataCatalog.SamplesFolder is not { } samples || !File.Exists(Path.Combine(samples, "cifar10", "train.zip"))) Assert.Skip("no cifar10 samples (BAYOU_SAMPLES)");
+        if (DataCatalog.SamplesFolder is not { } samples || !File.Exists(Path.Combine(samples, "cifar10", "train.zip")))
+            Assert.Skip("no cifar10 samples (BAYOU_SAMPLES)");
         var splits = DataSplits.Open("cifar10");
         Assert.Equal((45_000, 5_000, 10_000), (splits.Train.Count, splits.Val.Count, splits.Test.Count));
         Assert.Equal(CifarDataset.ClassNames, splits.Classes);

@@ -19,7 +19,9 @@ public class FixationMetricsTests
         Assert.Equal(0.5 * Math.Log(0.5 / 0.3) + 0.5 * Math.Log(0.5 / 0.4), FixationMetrics.KlOf(saliency, [0, 0, 1, 1]), 6);
     }
 
-    /// <summary>AUC by hand: thresholds 4 and 1 give (0, 1/2) and (1, 1), so the area is (1/2 + 1) / 2; ties count as one threshold; the wrong way round it is 0.</summary>
+    /// <summary>
+    /// AUC by hand: thresholds 4 and 1 give (0, 1/2) and (1, 1), so the area is (1/2 + 1) / 2; ties count as one threshold; the wrong way round it is 0.
+    /// </summary>
     [Fact]
     public void The_area_follows_its_thresholds()
     {
@@ -59,7 +61,8 @@ public class FixationMetricsTests
     {
         Assert.Equal([false, true, true, false], FixationMetrics.Fixated([0.1f, 0.6f, 1, 0.49f]));
         Assert.Equal([true, false, true], FixationMetrics.Fixated([7, 0, 7]));
-        Assert.Contains("do not match", Assert.Throws<BayouException>(() => FixationMetrics.Of(new SaliencyMap(2, 1, [0, 1]), new SaliencyMap(1, 2, [0, 1]))).Message);
+        Assert.Contains("do not match",
+            Assert.Throws<BayouException>(() => FixationMetrics.Of(new SaliencyMap(2, 1, [0, 1]), new SaliencyMap(1, 2, [0, 1]))).Message);
         Assert.Throws<BayouException>(() => FixationMetrics.Of(new SaliencyMap(2, 1, [0, 1]), new SaliencyMap(2, 1, [0, -1])));
         Assert.Throws<BayouException>(() => new SaliencyMap(2, 2, [1, 2, 3]));
     }

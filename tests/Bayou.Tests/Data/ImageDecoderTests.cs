@@ -59,9 +59,11 @@ public class ImageDecoderTests
     {
         const int width = 16, height = 16;
         var rgba = new byte[width * height * 4];
-        for (var i = 0; i < width * height; i++) (rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2], rgba[4 * i + 3]) = ((byte)i, (byte)(255 - i), 77, (byte)(i % 4 * 85));
+        for (var i = 0; i < width * height; i++)
+            (rgba[4 * i], rgba[4 * i + 1], rgba[4 * i + 2], rgba[4 * i + 3]) = ((byte)i, (byte)(255 - i), 77, (byte)(i % 4 * 85));
         var image = ImageDecoder.Decode(Pictures.Png(width, height, 8, 6, rgba));
-        for (var i = 0; i < width * height; i++) Assert.Equal(((byte)i, (byte)(255 - i), (byte)77), (image.Pixels[3 * i], image.Pixels[3 * i + 1], image.Pixels[3 * i + 2]));
+        for (var i = 0; i < width * height; i++)
+            Assert.Equal(((byte)i, (byte)(255 - i), (byte)77), (image.Pixels[3 * i], image.Pixels[3 * i + 1], image.Pixels[3 * i + 2]));
     }
 
     [Fact]
@@ -143,7 +145,8 @@ public class ImageDecoderTests
             7 => [[6, 3], [5, 2], [4, 1]],
             _ => [[4, 1], [5, 2], [6, 3]],
         };
-        var file = Pictures.WithOrientation(Pictures.FlatJpeg(stored.Select(r => r.Select(v => new[] { (byte)(v * 40) }).ToArray()).ToArray(), null), orientation);
+        var file = Pictures.WithOrientation(Pictures.FlatJpeg(stored.Select(r => r.Select(v => new[] { (byte)(v * 40) }).ToArray()).ToArray(), null),
+            orientation);
         var image = ImageDecoder.Decode(file);
         Assert.Equal((24, 16), (image.Width, image.Height));
         for (var y = 0; y < 2; y++)

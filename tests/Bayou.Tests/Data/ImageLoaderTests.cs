@@ -84,7 +84,8 @@ public class ImageLoaderTests
     {
         var data = new MemoryDataset(20, 20, 16, 3, broken: [3, 4, 5, 17]);
         var reported = new List<string>();
-        var loader = new ImageLoader(data, 3, new LoaderOptions { Preprocessing = small, OnUnreadable = (id, reason) => reported.Add($"{id}|{reason}"), Workers = 2 });
+        var loader = new ImageLoader(data, 3,
+            new LoaderOptions { Preprocessing = small, OnUnreadable = (id, reason) => reported.Add($"{id}|{reason}"), Workers = 2 });
         for (var epoch = 0; epoch < 2; epoch++)
         {
             var batches = Read(loader, epoch);
@@ -205,7 +206,8 @@ public class ImageLoaderTests
         // 60,000 pictures of 28x28 an epoch: the loader must not be what training waits for. Generous, for a busy machine.
         var pixels = new ImageBuffer(28, 28, 1);
         var data = new FixedDataset(pixels, 20_000);
-        var loader = new ImageLoader(data, 128, new LoaderOptions { Preprocessing = Preprocessing.For(28, 1), Augmentation = Augmentation.SmallPictures, Shuffle = true, Workers = 1 });
+        var loader = new ImageLoader(data, 128,
+            new LoaderOptions { Preprocessing = Preprocessing.For(28, 1), Augmentation = Augmentation.SmallPictures, Shuffle = true, Workers = 1 });
         Read(loader, 0);
         var watch = Stopwatch.StartNew();
         foreach (var batch in loader.Epoch(1, cancellation: TestContext.Current.CancellationToken)) batch.Dispose();

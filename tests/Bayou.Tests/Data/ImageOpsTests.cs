@@ -119,7 +119,8 @@ public class ImageOpsTests
     }
 
     // A narrow histogram.
-    private static ImageBuffer Low(ImageBuffer image) => new(image.Width, image.Height, image.Channels, Array.ConvertAll(image.Pixels, p => (byte)(40 + p / 3)));
+    private static ImageBuffer Low(ImageBuffer image) =>
+        new(image.Width, image.Height, image.Channels, Array.ConvertAll(image.Pixels, p => (byte)(40 + p / 3)));
 
     [Fact]
     public void Hsv_equals_pillow_both_ways()

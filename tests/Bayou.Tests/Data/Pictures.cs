@@ -178,7 +178,8 @@ internal static class Pictures
             file.Write([0xFF, 0xEE, 0, 14, (byte)'A', (byte)'d', (byte)'o', (byte)'b', (byte)'e', 0, 100, 0, 0, 0, 0, (byte)transform]);
         file.Write([0xFF, 0xDB, 0, 67, 0]);
         for (var i = 0; i < 64; i++) file.WriteByte(8);             // DC step 8: one step is one grey level
-        file.Write([0xFF, 0xC0, 0, (byte)(8 + 3 * components), 8, (byte)(rows * 8 >> 8), (byte)(rows * 8), (byte)(columns * 8 >> 8), (byte)(columns * 8), (byte)components]);
+        file.Write([0xFF, 0xC0, 0, (byte)(8 + 3 * components), 8, (byte)(rows * 8 >> 8), (byte)(rows * 8), (byte)(columns * 8 >> 8), (byte)(columns * 8),
+            (byte)components]);
         for (var c = 0; c < components; c++) file.Write([(byte)(c + 1), 0x11, 0]);
         // DC table: categories 0..11, all with four-bit codes 0..11. AC table: end of block only, code 0 of one bit.
         file.Write([0xFF, 0xC4, 0, 31, 0x00, 0, 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11]);

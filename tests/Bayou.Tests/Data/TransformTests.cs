@@ -98,7 +98,8 @@ public class TransformTests
         Assert.Equal(one.GetHashCode(), back.GetHashCode());
         Assert.Contains("\"lanczos\"", one.ToJson());
         Assert.NotEqual(one, one with { Mean = [0.28f] });
-        foreach (var text in new[] { "", "null", "[]", "{\"size\":0}", "{\"channels\":2}", "{\"std\":[0,1,1]}", "{\"resize\":\"sideways\"}", "{\"mean\":[0.5]}", "{\"cropPct\":1.5}", "{\"size\":\"x\"}" })
+        foreach (var text in new[] { "", "null", "[]", "{\"size\":0}", "{\"channels\":2}", "{\"std\":[0,1,1]}", "{\"resize\":\"sideways\"}",
+            "{\"mean\":[0.5]}", "{\"cropPct\":1.5}", "{\"size\":\"x\"}" })
             Assert.Throws<BayouException>(() => Preprocessing.FromJson(text));
     }
 
@@ -134,7 +135,11 @@ public class TransformTests
         for (var i = 0; i < 1500; i++)
         {
             var cut = augmentation.ApplyBytes(image, preprocessing, SampleRandom.For(0, 0, i));
-            var found = (from dy in Enumerable.Range(-4, 9) from dx in Enumerable.Range(-4, 9) where image.Crop(dx, dy, 8, 8).Pixels.AsSpan().SequenceEqual(cut.Pixels) select (dx, dy)).ToArray();
+            var found = (from dy in Enumerable.Range(-4, 9)
+                         from dx in Enumerable.Range(-4, 9)
+                         where image.Crop(dx, dy, 8, 8).Pixels.AsSpan()
+                .SequenceEqual(cut.Pixels)
+                         select (dx, dy)).ToArray();
             offsets.Add(Assert.Single(found));
         }
         Assert.Equal(81, offsets.Count);
@@ -187,7 +192,8 @@ public class TransformTests
     {
         Assert.Equal(new RandAugment(), RandAugment.Parse("rand-m9-mstd0.5-inc1"));
         Assert.Equal(new RandAugment { Magnitude = 7, MagnitudeStd = 0, Layers = 3, Probability = 0.8 }, RandAugment.Parse("rand-n3-m7-inc1-p0.8"));
-        foreach (var text in new[] { "augmix-m3", "rand-m9", "rand-x3-inc1", "rand-m99-inc1", "rand-m-inc1" }) Assert.Throws<BayouException>(() => RandAugment.Parse(text));
+        foreach (var text in new[] { "augmix-m3", "rand-m9", "rand-x3-inc1", "rand-m99-inc1", "rand-m-inc1" })
+            Assert.Throws<BayouException>(() => RandAugment.Parse(text));
     }
 
     [Fact]
@@ -195,7 +201,8 @@ public class TransformTests
     {
         var image = Pictures.Formula(20, 20, 3);
         byte[] fill = [1, 2, 3];
-        ImageBuffer At(string operation, double magnitude, int seed) => RandAugment.Apply(image, operation, magnitude, new SampleRandom((ulong)seed), ResampleFilter.Bilinear, fill);
+        ImageBuffer At(string operation, double magnitude, int seed) =>
+            RandAugment.Apply(image, operation, magnitude, new SampleRandom((ulong)seed), ResampleFilter.Bilinear, fill);
         Assert.Equal(ImageOps.Posterize(image, 4 - 3).Pixels, At("PosterizeIncreasing", 9, 1).Pixels);        // int(0.9 * 4) = 3
         Assert.Equal(ImageOps.Solarize(image, 256 - 230).Pixels, At("SolarizeIncreasing", 9, 1).Pixels);      // int(0.9 * 256) = 230
         Assert.Equal(ImageOps.SolarizeAdd(image, 99).Pixels, At("SolarizeAdd", 9, 1).Pixels);                 // int(0.9 * 110) = 99
@@ -245,9 +252,12 @@ public class TransformTests
     {
         var image = Pictures.Formula(12, 12, 3);
         var augmentation = Augmentation.None with { ColorJitter = 0.4, HueJitter = 0.1 };
-        var hashes = Enumerable.Range(0, 50).Select(i => Pictures.Fnv(augmentation.ApplyBytes(image, Preprocessing.For(12), SampleRandom.For(0, 0, i)).Pixels)).ToArray();
+        var hashes = Enumerable.Range(0, 50).Select(i => Pictures.Fnv(augmentation.ApplyBytes(image, Preprocessing.For(12), SampleRandom.For(0, 0, i)).Pixels))
+            .ToArray();
         Assert.Equal(50, hashes.Distinct().Count());
         Assert.Equal(hashes[7], Pictures.Fnv(augmentation.ApplyBytes(image, Preprocessing.For(12), SampleRandom.For(0, 0, 7)).Pixels));
-        Assert.Throws<BayouException>(() => new ImageLoader(new MemoryDataset(4, 4, 4, 3), 2, new LoaderOptions { Preprocessing = Preprocessing.For(4), Augmentation = augmentation with { Flip = 2 } }));
+        Assert.Throws<BayouException>(() =>
+            new ImageLoader(new MemoryDataset(4, 4, 4, 3), 2,
+            new LoaderOptions { Preprocessing = Preprocessing.For(4), Augmentation = augmentation with { Flip = 2 } }));
     }
 }

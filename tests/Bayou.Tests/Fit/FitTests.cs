@@ -57,7 +57,8 @@ public sealed class FitTests : IDisposable
     [Fact]
     public void Fine_tuning_beats_training_from_scratch()
     {
-        if (DataCatalog.SamplesFolder is not { } samples || !File.Exists(Path.Combine(samples, "cifar10", "train.zip"))) Assert.Skip("no cifar10 samples (BAYOU_SAMPLES)");
+        if (DataCatalog.SamplesFolder is not { } samples || !File.Exists(Path.Combine(samples, "cifar10", "train.zip")))
+            Assert.Skip("no cifar10 samples (BAYOU_SAMPLES)");
         var cifar = DataSplits.Open("cifar10");
         Extract(cifar.Train, "before", ["airplane", "bird", "deer", "frog", "ship", "truck"], 1500);
         Extract(cifar.Train, Path.Combine("after", "train"), ["automobile", "cat", "dog", "horse"], 100);
@@ -72,27 +73,37 @@ public sealed class FitTests : IDisposable
         using (var network = candidate.Build(new ModelOptions(before.Classes.Count)))
         {
             var recipe = FitRecipe.For(4, before.Train.Count);
-            var loader = new ImageLoader(before.Train, recipe.Batch, new LoaderOptions { Shuffle = true, DropLast = true, Augmentation = FitRecipe.Light(before, 10), Preprocessing = preprocessing });
+            var loader = new ImageLoader(before.Train, recipe.Batch,
+                new LoaderOptions { Shuffle = true, DropLast = true, Augmentation = FitRecipe.Light(before, 10), Preprocessing = preprocessing });
             using var trained = Trainer.Train(network, new LoaderSource(loader), null, recipe);
             trained.UseBest(network);
             network.Save(checkpoint, OnnxClassifier.Metadata(preprocessing, before.Classes, candidate.Key));
         }
-        var result = FitJob.Run(Options(folder["after"], "run") with { Init = checkpoint, Budget = new Budget { Parameters = 1_000_000 }, Proposals = 2, Epochs = 15 }, new Quiet(), CancellationToken.None);
+        var result = FitJob.Run(Options(folder["after"], "run") with
+        {
+            Init = checkpoint,
+            Budget = new Budget { Parameters = 1_000_000 },
+            Proposals = 2,
+            Epochs = 15
+        }, new Quiet(), CancellationToken.None);
         var scratch = result.Scratch!;
-        Assert.True(scratch.TestAccuracy > scratch.ScratchTestAccuracy + 0.02, $"fine-tuned {scratch.TestAccuracy:P1}, from scratch {scratch.ScratchTestAccuracy:P1}");
+        Assert.True(scratch.TestAccuracy > scratch.ScratchTestAccuracy + 0.02,
+            $"fine-tuned {scratch.TestAccuracy:P1}, from scratch {scratch.ScratchTestAccuracy:P1}");
         var report = File.ReadAllText(result.Report);
         Assert.Contains("from scratch", report);
     }
 
     /// <summary>
-    /// A fit killed (SIGKILL) at random moments goes on, loses no finished trial and ends with the weights of one that was never killed, given the same measurements.
+    /// A fit killed (SIGKILL) at random moments goes on, loses no finished trial and ends with the weights of one that was never killed, given the same
+    /// measurements.
     /// </summary>
     [Fact]
     public void A_fit_killed_again_and_again_ends_with_the_same_weights()
     {
         const int Kills = 20;
         var data = ToyPictures.Write(folder, "toys", 60);
-        string[] line = ["fit", data, "--params", "2M", "--proposals", "3", "--near", "1", "--trainees", "3", "--effort", "150", "--rounds", "2", "--epochs", "12", "--folds", "0"];
+        string[] line = ["fit", data, "--params", "2M", "--proposals", "3", "--near", "1", "--trainees", "3", "--effort", "150", "--rounds", "2", "--epochs",
+            "12", "--folds", "0"];
         Assert.Equal(0, Run([.. line, "--out", folder["whole"]], null));
         // The same measurements: latencies differ from run to run, and choices hang on them.
         using (var whole = RunStore.Open(folder["whole"]))
@@ -119,13 +130,18 @@ public sealed class FitTests : IDisposable
         }
         Assert.Equal(0, exit);
         Assert.Equal(Kills, kills);
-        Assert.Equal(File.ReadAllBytes(Path.Combine(folder["whole"], "model.safetensors")), File.ReadAllBytes(Path.Combine(folder["killed"], "model.safetensors")));
+        Assert.Equal(File.ReadAllBytes(Path.Combine(folder["whole"], "model.safetensors")),
+            File.ReadAllBytes(Path.Combine(folder["killed"], "model.safetensors")));
     }
 
     // The exit code, or null where it was killed after a while.
     private static int? Run(string[] arguments, TimeSpan? killAfter)
     {
-        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Bayou.Cli.dll"), .. arguments]) { RedirectStandardError = true, RedirectStandardOutput = true };
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "Bayou.Cli.dll"), .. arguments])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true
+        };
         using var process = Process.Start(start)!;
         process.OutputDataReceived += (_, _) => { };
         var errors = new List<string>();

@@ -60,12 +60,14 @@ public sealed class LongRunTests : IDisposable
     {
         const int Files = 3000;
         var random = new Random(11);
-        byte[][] whole = [ImageEncoder.Png(Pictures.Formula(19, 23, 3)), ImageEncoder.Png(Pictures.Formula(16, 16, 1)), ImageEncoder.Jpeg(Pictures.Formula(40, 24, 3)), ImageEncoder.Jpeg(Pictures.Formula(17, 9, 1), 40)];
+        byte[][] whole = [ImageEncoder.Png(Pictures.Formula(19, 23, 3)), ImageEncoder.Png(Pictures.Formula(16, 16, 1)),
+            ImageEncoder.Jpeg(Pictures.Formula(40, 24, 3)), ImageEncoder.Jpeg(Pictures.Formula(17, 9, 1), 40)];
         string[] extensions = [".png", ".png", ".jpg", ".jpg"];
         for (var i = 0; i < Files; i++)
         {
             var kind = i % whole.Length;
-            folder.Write(Path.Combine("fuzz", i % 2 == 0 ? "even" : "odd", $"{i:0000}{extensions[kind]}"), Damage(whole[kind], whole[random.Next(whole.Length)], random));
+            folder.Write(Path.Combine("fuzz", i % 2 == 0 ? "even" : "odd", $"{i:0000}{extensions[kind]}"),
+                Damage(whole[kind], whole[random.Next(whole.Length)], random));
         }
         for (var i = 0; i < 20; i++) folder.Write(Path.Combine("fuzz", i % 2 == 0 ? "even" : "odd", $"good{i}.png"), whole[0]);
         var splits = DataSplits.Open(folder["fuzz"]);

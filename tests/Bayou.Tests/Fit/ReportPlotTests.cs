@@ -11,7 +11,8 @@ public sealed class ReportPlotTests
 
     private static readonly AccuracyLatencyPoint[] Points =
     [
-        new("a", "fp32", 1.0, 0.80), new("a", "int8", 0.6, 0.79), new("b", "fp32", 2.0, 0.90, MeetsBudget: false, ReportRole.Chosen), new("b", "int8", 1.2, 0.89, true, ReportRole.Chosen),
+        new("a", "fp32", 1.0, 0.80), new("a", "int8", 0.6, 0.79), new("b", "fp32", 2.0, 0.90, MeetsBudget: false, ReportRole.Chosen),
+        new("b", "int8", 1.2, 0.89, true, ReportRole.Chosen),
         new("c", "fp32", 3.0, null, MeetsBudget: false, Note: "too slow"),
     ];
 
@@ -19,7 +20,8 @@ public sealed class ReportPlotTests
     public void AccuracyLatencyNamesAxesBudgetAndMarks()
     {
         var words = Words(Plots.AccuracyLatency(Points, 1.5).ToSvg());
-        foreach (var word in new[] { "budget 1.5 ms", "chosen", "not trained", "accuracy (%)", "latency, p50 at batch 1 (ms)", "fp32", "INT8", "fp32, over budget" })
+        foreach (var word in new[] { "budget 1.5 ms", "chosen", "not trained", "accuracy (%)", "latency, p50 at batch 1 (ms)", "fp32", "INT8",
+            "fp32, over budget" })
             Assert.Contains(word, words.Select(w => w.Replace('\u00A0', ' ')));
         Assert.DoesNotContain("best discarded", words);
         Assert.DoesNotContain(words, w => w.StartsWith("budget", StringComparison.Ordinal) && w.Contains("0 ms"));

@@ -42,18 +42,22 @@ internal static class ReportSample
             [
                 Row(ReportRole.Chosen, "c07", "int8", 0.9134, "test", 0.312, 148_232, true) with { Shipped = true },
                 Row(ReportRole.Chosen, "c07", "fp32", 0.9151, "test", 0.536, 431_008, false),
-                Row(ReportRole.BestDiscarded, "c06", "int8", 0.8790, "validation, 2 epochs", 0.287, 121_900, true) with { Note = "lost the last round by 0.6 points" },
+                Row(ReportRole.BestDiscarded, "c06", "int8", 0.8790, "validation, 2 epochs", 0.287, 121_900,
+                    true) with { Note = "lost the last round by 0.6 points" },
                 Row(ReportRole.BestDiscarded, "c06", "fp32", 0.8815, "validation, 2 epochs", 0.471, 352_100, false),
             ],
             Data = new ReportDataCheck
             {
                 Description = "70,000 grey pictures of 28x28, from the built-in data set fashion-mnist (MIT).",
                 Counts = names.Select((_, i) => new ReportClassCount(5500 - 137 * (i % 10), 500, 1000)).ToList(),
-                Samples = names.SelectMany((_, c) => Enumerable.Range(0, classes > 20 ? 2 : 12).Select(k => new ReportPicture(Picture(c, k, random), c, Name: $"train/{k}.png"))).ToList(),
+                Samples = names.SelectMany((_, c) =>
+                    Enumerable.Range(0, classes > 20 ? 2 : 12).Select(k => new ReportPicture(Picture(c, k, random), c, Name: $"train/{k}.png"))).ToList(),
                 Warnings =
                 [
-                    new ReportWarning("3 files could not be read", "They were skipped; nothing else was changed.", ["bag/0012.png (truncated)", "bag/notes.txt", "coat/IMG_1.heic"]),
-                    new ReportWarning("2 pictures are in both training and test", "The copies were removed from training.", ["dress/7.png = dress/9912.png", "coat/1.png = coat/44.png"]),
+                    new ReportWarning("3 files could not be read", "They were skipped; nothing else was changed.",
+                        ["bag/0012.png (truncated)", "bag/notes.txt", "coat/IMG_1.heic"]),
+                    new ReportWarning("2 pictures are in both training and test", "The copies were removed from training.",
+                        ["dress/7.png = dress/9912.png", "coat/1.png = coat/44.png"]),
                 ],
             },
             Candidates = candidates,
@@ -81,19 +85,23 @@ internal static class ReportSample
                 AccuracyOn = "validation",
                 SensitivityUnit = "accuracy lost (points)",
                 Layers = Layers(random).Select((l, i) => new ReportSensitivity(
-                    l.Name, i is 0 or 17 ? 1.4 - 0.02 * i : 0.12 * random.NextDouble() - 0.02, i is 0 or 17, i is 0 or 17 ? "costs more than 0.2 points alone" : null)).ToList(),
+                    l.Name, i is 0 or 17 ? 1.4 - 0.02 * i : 0.12 * random.NextDouble() - 0.02, i is 0 or 17,
+                    i is 0 or 17 ? "costs more than 0.2 points alone" : null)).ToList(),
             },
             Checks =
             [
                 new ReportCheck("fp32 ONNX against TorchSharp, 256 test pictures", "2.4e-6", "1e-4", true),
                 new ReportCheck("INT8 ONNX against the fake-quantised model, equal top-1", "99.7 %", "99 %", true),
             ],
-            Files = [new ReportFile("model.onnx", 148_232, "the shipped model, INT8; preprocessing and labels inside"), new ReportFile("model.safetensors", 415_120, "weights, fp32"),
+            Files = [new ReportFile("model.onnx", 148_232, "the shipped model, INT8; preprocessing and labels inside"),
+                new ReportFile("model.safetensors", 415_120, "weights, fp32"),
                 new ReportFile("run.json", 91_000, "all figures of this page"), new ReportFile("run.sqlite", 204_800, "every trial and measurement")],
             Machine = new ReportMachine
             {
-                Facts = [new ReportFact("Processor", "x86-64, AVX-512, 2 cores"), new ReportFact("Threads", "2"), new ReportFact("Memory", "8 GB"), new ReportFact("System", "Linux")],
-                Versions = [new ReportFact("Bayou", "0.1.0"), new ReportFact(".NET", "10.0"), new ReportFact("TorchSharp", "0.107.0"), new ReportFact("ONNX Runtime", "1.31.1")],
+                Facts = [new ReportFact("Processor", "x86-64, AVX-512, 2 cores"), new ReportFact("Threads", "2"), new ReportFact("Memory", "8 GB"),
+                    new ReportFact("System", "Linux")],
+                Versions = [new ReportFact("Bayou", "0.1.0"), new ReportFact(".NET", "10.0"), new ReportFact("TorchSharp", "0.107.0"),
+                    new ReportFact("ONNX Runtime", "1.31.1")],
             },
         };
     }
@@ -180,7 +188,8 @@ internal static class ReportSample
                 Macs = 1_000_000 * (i + 2),
                 Accuracy = accuracy,
                 RoundsTrained = fits ? 1 + i % 3 : 0,
-                Forms = [new ReportForm("fp32", fp32, 4 * (20_000 + 12_000 * i), fp32 <= 0.45), new ReportForm("int8", int8, 20_000 + 12_000 * i, fits, accuracy - 0.002)],
+                Forms = [new ReportForm("fp32", fp32, 4 * (20_000 + 12_000 * i), fp32 <= 0.45),
+                    new ReportForm("int8", int8, 20_000 + 12_000 * i, fits, accuracy - 0.002)],
                 Reason = i == 7 ? null : fits ? "stopped after round " + (1 + i % 3) : "exceeds the latency budget in both forms",
             });
         }
@@ -192,8 +201,11 @@ internal static class ReportSample
         ReportTrial Trial(int i, double level, bool promoted) => new($"c{i:00}", level + 0.02 * random.NextDouble(), 0.9 - 0.3 * level, 6 + i, promoted);
         return
         [
-            new ReportRound("Round 1", "0.5 epochs on 12,000 pictures", [Trial(2, 0.79, false), Trial(3, 0.8, false), Trial(5, 0.81, true), Trial(6, 0.83, true), Trial(7, 0.83, true), Trial(4, 0.8, false), Trial(8, 0.82, true)]),
-            new ReportRound("Round 2", "1 epoch on 12,000 pictures", [Trial(5, 0.84, false), Trial(6, 0.86, true), Trial(7, 0.86, true), Trial(8, 0.84, false) with { Note = "resumed from the run store" }]),
+            new ReportRound("Round 1", "0.5 epochs on 12,000 pictures",
+                [Trial(2, 0.79, false), Trial(3, 0.8, false), Trial(5, 0.81, true), Trial(6, 0.83, true), Trial(7, 0.83, true), Trial(4, 0.8, false),
+                Trial(8, 0.82, true)]),
+            new ReportRound("Round 2", "1 epoch on 12,000 pictures",
+                [Trial(5, 0.84, false), Trial(6, 0.86, true), Trial(7, 0.86, true), Trial(8, 0.84, false) with { Note = "resumed from the run store" }]),
             new ReportRound("Round 3", "2 epochs on 12,000 pictures", [Trial(6, 0.87, false), Trial(7, 0.89, true)]),
         ];
     }
@@ -204,11 +216,15 @@ internal static class ReportSample
         double[] epochs = [1, 2, 3, 4, 5];
         return new ReportTraining
         {
-            Recipe = [new ReportFact("Optimiser", "AdamW, weight decay 0.05"), new ReportFact("Schedule", "cosine, peak 4e-3, 0.5 epochs of warm-up"), new ReportFact("EMA", "decay 0.999"),
+            Recipe = [new ReportFact("Optimiser", "AdamW, weight decay 0.05"), new ReportFact("Schedule", "cosine, peak 4e-3, 0.5 epochs of warm-up"),
+                new ReportFact("EMA", "decay 0.999"),
                 new ReportFact("Label smoothing", "0.1"), new ReportFact("Mixup / CutMix", "off"), new ReportFact("Epochs", "5")],
-            Loss = [new ReportCurve("training loss", steps, steps.Select(t => 0.62 + 1.6 * Math.Exp(-1.6 * t) + 0.08 * random.NextDouble()).ToList()), new ReportCurve("validation loss", epochs, [0.92, 0.78, 0.71, 0.68, 0.672])],
-            Accuracy = [new ReportCurve("weights", epochs, [0.853, 0.881, 0.897, 0.911, 0.9142]), new ReportCurve("EMA of the weights", epochs, [0.812, 0.884, 0.903, 0.914, 0.9162])],
-            LearningRate = [new ReportCurve("learning rate", steps, steps.Select(t => t < 0.5 ? 4e-3 * t / 0.5 : 2e-3 * (1 + Math.Cos(Math.PI * (t - 0.5) / 4.5))).ToList())],
+            Loss = [new ReportCurve("training loss", steps, steps.Select(t => 0.62 + 1.6 * Math.Exp(-1.6 * t) + 0.08 * random.NextDouble()).ToList()),
+                new ReportCurve("validation loss", epochs, [0.92, 0.78, 0.71, 0.68, 0.672])],
+            Accuracy = [new ReportCurve("weights", epochs, [0.853, 0.881, 0.897, 0.911, 0.9142]),
+                new ReportCurve("EMA of the weights", epochs, [0.812, 0.884, 0.903, 0.914, 0.9162])],
+            LearningRate = [new ReportCurve("learning rate", steps,
+                steps.Select(t => t < 0.5 ? 4e-3 * t / 0.5 : 2e-3 * (1 + Math.Cos(Math.PI * (t - 0.5) / 4.5))).ToList())],
             PicturesPerSecond = 1432,
             Seconds = 203,
         };

@@ -59,9 +59,12 @@ public sealed class ReportTests
         var text = Text(Parse(FitReport.Render(ReportSample.Full())));
         foreach (var expected in new[]
         {
-            "Shipped c07 as INT8: 91.3 % of the test pictures right, latency 0.312 ms of 0.45 ms allowed", "meets the budget", "69 % of 0.45 ms", "148 kB", "103 k", "7.52 M",
-            "95 % interval 90.8 to 91.9", "1.72 times faster, 2.91 times smaller, −0.2 points of accuracy", "best discarded", "exceeds the latency budget in both forms",
-            "3 files could not be read", "Round 3", "kept in float", "costs more than 0.2 points alone", "ONNX Runtime", "--latency 0.45ms", "not trained", "promoted",
+            "Shipped c07 as INT8: 91.3 % of the test pictures right, latency 0.312 ms of 0.45 ms allowed", "meets the budget", "69 % of 0.45 ms", "148 kB",
+            "103 k", "7.52 M",
+            "95 % interval 90.8 to 91.9", "1.72 times faster, 2.91 times smaller, −0.2 points of accuracy", "best discarded",
+            "exceeds the latency budget in both forms",
+            "3 files could not be read", "Round 3", "kept in float", "costs more than 0.2 points alone", "ONNX Runtime", "--latency 0.45ms", "not trained",
+            "promoted",
         })
         {
             Assert.Contains(expected, text);
@@ -142,7 +145,8 @@ public sealed class ReportTests
 
     [Fact]
     public void EscapingIsUndoneByAnyReader() =>
-        Gen.String[Gen.Char[' ', '~'], 0, 60].Sample(text => XElement.Parse($"<a b=\"{HtmlWriter.Escape(text)}\">{HtmlWriter.Escape(text)}</a>", LoadOptions.PreserveWhitespace) is var a
+        Gen.String[Gen.Char[' ', '~'], 0, 60]
+            .Sample(text => XElement.Parse($"<a b=\"{HtmlWriter.Escape(text)}\">{HtmlWriter.Escape(text)}</a>", LoadOptions.PreserveWhitespace) is var a
             && a.Value == text && a.Attribute("b")!.Value == text);
 
     [Fact]
@@ -165,7 +169,8 @@ public sealed class ReportTests
     {
         var data = ReportSample.Full();
         var matrix = Parse(FitReport.Render(data)).Descendants("table").Single(t => t.Attribute("class")?.Value == "matrix");
-        var shown = matrix.Element("tbody")!.Elements("tr").Select(r => r.Elements("td").Select(c => c.Value.Length == 0 ? 0 : int.Parse(c.Value)).ToArray()).ToArray();
+        var shown = matrix.Element("tbody")!.Elements("tr").Select(r => r.Elements("td").Select(c => c.Value.Length == 0 ? 0 : int.Parse(c.Value)).ToArray())
+            .ToArray();
         Assert.Equal(data.Confusion!.Select(r => r.ToArray()), shown);
     }
 
@@ -188,9 +193,11 @@ public sealed class ReportTests
     public void ContradictoryDataIsRefused()
     {
         var full = ReportSample.Full();
-        Assert.Contains("there are 10 classes", Assert.Throws<BayouException>(() => FitReport.Render(full with { Mistakes = [new ReportPicture([], 10)] })).Message);
+        Assert.Contains("there are 10 classes",
+            Assert.Throws<BayouException>(() => FitReport.Render(full with { Mistakes = [new ReportPicture([], 10)] })).Message);
         Assert.Contains("10 x 10", Assert.Throws<BayouException>(() => FitReport.Render(full with { Confusion = [[1]] })).Message);
-        Assert.Contains("class counts", Assert.Throws<BayouException>(() => FitReport.Render(full with { Data = full.Data! with { Counts = [new(1, 2, 3)] } })).Message);
+        Assert.Contains("class counts",
+            Assert.Throws<BayouException>(() => FitReport.Render(full with { Data = full.Data! with { Counts = [new(1, 2, 3)] } })).Message);
     }
 
     [Fact]
@@ -268,7 +275,13 @@ public sealed class ReportTests
             Training = new ReportTraining { Recipe = [new ReportFact(name, name)], Loss = [new ReportCurve(name, [1, 2], [3, 4])] },
             Mistakes = [full.Mistakes[0] with { Name = name }],
             Layers = [new ReportLayer { Name = name, Op = name, Output = name, Form = name }],
-            Quantisation = full.Quantisation! with { Description = name, AccuracyOn = name, SensitivityUnit = name, Layers = [new ReportSensitivity(name, 1, true, name)] },
+            Quantisation = full.Quantisation! with
+            {
+                Description = name,
+                AccuracyOn = name,
+                SensitivityUnit = name,
+                Layers = [new ReportSensitivity(name, 1, true, name)]
+            },
             Checks = [new ReportCheck(name, name, name, false)],
             Files = [new ReportFile(name, 1, name)],
             Machine = new ReportMachine { Facts = [new ReportFact(name, name)], Versions = [new ReportFact(name, name)] },

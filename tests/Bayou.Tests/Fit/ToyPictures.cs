@@ -25,7 +25,8 @@ internal static class ToyPictures
             for (var x = 0; x < side; x++)
             {
                 var on = kind == 0 ? (y + phase) / 3 % 2 == 0 : kind == 1 ? (x + phase) / 3 % 2 == 0 : (x - x0) * (x - x0) + (y - y0) * (y - y0) < 30;
-                for (var c = 0; c < 3; c++) image.Pixels[(y * side + x) * 3 + c] = (byte)Math.Clamp((on ? 170 : 70) + (c == tint ? 40 : 0) + random.Next(-40, 40), 0, 255);
+                for (var c = 0; c < 3; c++)
+                    image.Pixels[(y * side + x) * 3 + c] = (byte)Math.Clamp((on ? 170 : 70) + (c == tint ? 40 : 0) + random.Next(-40, 40), 0, 255);
             }
         }
         return image;

@@ -12,7 +12,8 @@ public class AViTTests
     // Random weights with a wide channel 0, so that tokens halt at many depths.
     private static AViT Net(double scale = 3, double center = 2, int depth = 5, double spread = 0.7)
     {
-        var net = new AViT(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = depth, Classes = 4, FanInInit = true }, new HaltingGate(scale, center));
+        var net = new AViT(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = depth, Classes = 4, FanInInit = true },
+            new HaltingGate(scale, center));
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         net.Positions.add_(randn(net.Positions.shape) * spread);
@@ -76,7 +77,8 @@ public class AViTTests
         foreach (var grad in (bool[])[true, false])
         {
             using var mode = set_grad_enabled(grad);
-            TensorAssert.Close(cat(pictures.Select(p => layer.call(p)[0]).ToArray(), 0), layer.Packed(packed, new Ints([.. lengths.Select(n => (long)n)])), 1e-4, 1e-5);
+            TensorAssert.Close(cat(pictures.Select(p => layer.call(p)[0]).ToArray(), 0), layer.Packed(packed, new Ints([.. lengths.Select(n => (long)n)])),
+                1e-4, 1e-5);
         }
     }
 

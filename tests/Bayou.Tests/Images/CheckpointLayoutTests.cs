@@ -23,7 +23,8 @@ public class CheckpointLayoutTests
         {
             if (key.Contains(".attn.k.") || key.Contains(".attn.v.")) continue;
             if (key.Split('.') is ["cls_attn_blocks", var block, "attn", "q", var kind])
-                older.Add(new($"cls_attn_blocks.{block}.attn.qkv.{kind}", cat(new[] { "q", "k", "v" }.Select(p => today[$"cls_attn_blocks.{block}.attn.{p}.{kind}"]).ToArray(), 0)));
+                older.Add(new($"cls_attn_blocks.{block}.attn.qkv.{kind}",
+                    cat(new[] { "q", "k", "v" }.Select(p => today[$"cls_attn_blocks.{block}.attn.{p}.{kind}"]).ToArray(), 0)));
             else older.Add(new(key.Replace("pos_embed.", "pos_embeder."), value));
         }
         Assert.Contains(older, p => p.Key.StartsWith("pos_embeder.", StringComparison.Ordinal));
@@ -39,19 +40,23 @@ public class CheckpointLayoutTests
     {
         using var scope = NewDisposeScope();
         using var fan = SmallFan();
-        var state = fan.state_dict().Where(p => !p.Key.StartsWith("cls_attn_blocks.0.attn.", StringComparison.Ordinal)).Append(new("cls_attn_blocks.0.attn.qkv.weight", zeros(47, 16)));
+        var state = fan.state_dict().Where(p => !p.Key.StartsWith("cls_attn_blocks.0.attn.", StringComparison.Ordinal))
+            .Append(new("cls_attn_blocks.0.attn.qkv.weight", zeros(47, 16)));
         Assert.Contains("3 equal parts", Assert.Throws<BayouException>(() => fan.LoadState(state)).Message);
         // Both forms at once: which one counts is not ours to choose.
         var both = fan.state_dict().Append(new("cls_attn_blocks.0.attn.qkv.weight", zeros(48, 16)));
         Assert.Contains("both hold", Assert.Throws<BayouException>(() => fan.LoadState(both)).Message);
     }
 
-    private static SwinTransformer Swin(int image, int window) => new(new SwinConfig { ImageSize = image, Dim = 8, Depths = [2, 2], Heads = [2, 2], Window = window, Classes = 4 });
+    private static SwinTransformer Swin(int image, int window) =>
+        new(new SwinConfig { ImageSize = image, Dim = 8, Depths = [2, 2], Heads = [2, 2], Window = window, Classes = 4 });
 
     private static MiniSwin MiniSwin(int image, int window) =>
         new(new MiniSwinConfig { ImageSize = image, Dim = 8, Depths = [2, 2], Blocks = [1, 1], Heads = [2, 2], Window = window, Classes = 4 });
 
-    /// <summary>From windows of 3 to windows of 5: the tables of relative positions as PyTorch's bicubic interpolation makes them, everything else copied.</summary>
+    /// <summary>
+    /// From windows of 3 to windows of 5: the tables of relative positions as PyTorch's bicubic interpolation makes them, everything else copied.
+    /// </summary>
     [Theory]
     [InlineData(false)]
     [InlineData(true)]
@@ -61,7 +66,8 @@ public class CheckpointLayoutTests
         using var noGrad = no_grad();
         manual_seed(3);
         using WindowTransformer small = mini ? MiniSwin(24, 3) : Swin(24, 3), large = mini ? MiniSwin(40, 5) : Swin(40, 5);
-        var (from, own) = (small.state_dict(), large.state_dict().Where(p => p.Key.EndsWith("attn_mask", StringComparison.Ordinal)).ToDictionary(p => p.Key, p => p.Value.clone()));
+        var (from, own) = (small.state_dict(),
+            large.state_dict().Where(p => p.Key.EndsWith("attn_mask", StringComparison.Ordinal)).ToDictionary(p => p.Key, p => p.Value.clone()));
         Assert.NotEmpty(own);
         large.LoadState(from);
         foreach (var (key, value) in large.state_dict())
@@ -85,9 +91,11 @@ public class CheckpointLayoutTests
         using var scope = NewDisposeScope();
         using var swin = Swin(24, 3);
         var state = swin.state_dict();
-        swin.LoadState(state.Where(p => !p.Key.EndsWith("attn_mask", StringComparison.Ordinal) && !p.Key.EndsWith("relative_position_index", StringComparison.Ordinal)));
+        swin.LoadState(state.Where(p =>
+            !p.Key.EndsWith("attn_mask", StringComparison.Ordinal) && !p.Key.EndsWith("relative_position_index", StringComparison.Ordinal)));
         Assert.Throws<BayouException>(() => swin.LoadState(state.Where(p => !p.Key.EndsWith("relative_position_bias_table", StringComparison.Ordinal))));
         // A table that is no square has no other size.
-        Assert.Throws<BayouException>(() => swin.LoadState(state.Select(p => p.Key.EndsWith("relative_position_bias_table", StringComparison.Ordinal) ? new(p.Key, zeros(24, 2)) : p)));
+        Assert.Throws<BayouException>(() =>
+            swin.LoadState(state.Select(p => p.Key.EndsWith("relative_position_bias_table", StringComparison.Ordinal) ? new(p.Key, zeros(24, 2)) : p)));
     }
 }

@@ -77,7 +77,8 @@ public class ConvNeXtTests
         Assert.Equal(13, model.LayerCount);
         Assert.Equal([0, 2, 3, 12, 1, 2, 3, 3, 11, 12, 13, 13], new[]
         {
-            "downsample_layers.0.0.weight", "downsample_layers.1.0.weight", "downsample_layers.2.1.bias", "downsample_layers.3.1.bias", "stages.0.2.gamma", "stages.1.0.gamma",
+            "downsample_layers.0.0.weight", "downsample_layers.1.0.weight", "downsample_layers.2.1.bias", "downsample_layers.3.1.bias", "stages.0.2.gamma",
+            "stages.1.0.gamma",
             "stages.2.0.gamma", "stages.2.2.gamma", "stages.2.26.gamma", "stages.3.0.gamma", "norm.weight", "head.bias",
         }.Select(model.LayerId));
     }

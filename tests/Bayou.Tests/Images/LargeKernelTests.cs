@@ -9,8 +9,10 @@ namespace Bayou.Tests;
 /// <summary>RepLKNet and SLaK: forms, keys, counts.</summary>
 public class LargeKernelTests
 {
-    private static readonly RepLKNetConfig SmallRep = new() { LargeKernels = [9, 7, 5, 3], Layers = [1, 1, 2, 1], Channels = [6, 8, 10, 12], SmallKernel = 3, Classes = 5 };
-    private static readonly SLaKConfig SmallSlak = new() { Depths = [1, 1, 2, 1], Dims = [6, 8, 10, 12], Kernels = [11, 9, 7, 5, 3], Classes = 5, LayerScale = 1 };
+    private static readonly RepLKNetConfig SmallRep =
+        new() { LargeKernels = [9, 7, 5, 3], Layers = [1, 1, 2, 1], Channels = [6, 8, 10, 12], SmallKernel = 3, Classes = 5 };
+    private static readonly SLaKConfig SmallSlak =
+        new() { Depths = [1, 1, 2, 1], Dims = [6, 8, 10, 12], Kernels = [11, 9, 7, 5, 3], Classes = 5, LayerScale = 1 };
 
     [Theory]
     [InlineData("replknet", NetworkForm.Merged)]
@@ -107,8 +109,10 @@ public class LargeKernelTests
     {
         using var network = new RepLKNet(SmallRep with { Layers = [2, 2, 18, 2], Channels = [2, 2, 2, 2] });
         Assert.Equal(13, network.LayerCount);
-        Assert.Equal([0, 1, 2, 2, 3, 3, 11, 11, 12, 13], ((string[])["stem.0.conv.weight", "stages.0.blocks.3.pw1.conv.weight", "transitions.1.0.conv.weight", "stages.1.blocks.0.pw1.conv.weight",
-            "stages.2.blocks.0.prelkb_bn.bias", "stages.2.blocks.3.pw2.bn.bias", "stages.2.blocks.35.pw2.bn.bias", "transitions.2.1.conv.weight", "stages.3.blocks.0.pw1.conv.weight", "head.weight"])
+        Assert.Equal([0, 1, 2, 2, 3, 3, 11, 11, 12, 13],
+            ((string[])["stem.0.conv.weight", "stages.0.blocks.3.pw1.conv.weight", "transitions.1.0.conv.weight", "stages.1.blocks.0.pw1.conv.weight",
+            "stages.2.blocks.0.prelkb_bn.bias", "stages.2.blocks.3.pw2.bn.bias", "stages.2.blocks.35.pw2.bn.bias", "transitions.2.1.conv.weight",
+            "stages.3.blocks.0.pw1.conv.weight", "head.weight"])
             .Select(network.LayerId));
     }
 
@@ -126,7 +130,8 @@ public class LargeKernelTests
     public void Merging_saves_what_the_paper_says()
     {
         using var scope = NewDisposeScope();
-        using var network = new RepLKNet(new RepLKNetConfig { LargeKernels = [31, 29, 27, 13], Layers = [2, 2, 18, 2], Channels = [128, 256, 512, 1024] }).Merge();
+        using var network = new RepLKNet(new RepLKNetConfig { LargeKernels = [31, 29, 27, 13], Layers = [2, 2, 18, 2], Channels = [128, 256, 512, 1024] })
+            .Merge();
         Assert.Equal(79.527, network.parameters().Sum(p => p.numel()) / 1e6, 3);
         Assert.Equal(15.354, Cost.Of(GraphPasses.Simplify(Capture.Trace(network, 1, 3, 64, 64))).Macs * 12.25 / 1e9, 1);
     }

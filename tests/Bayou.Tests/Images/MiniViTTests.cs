@@ -28,7 +28,16 @@ public class MiniViTTests
     {
         using var scope = NewDisposeScope();
         manual_seed(1);
-        using var plain = new VisionTransformer(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = 4, Classes = 4, ClassToken = false });
+        using var plain = new VisionTransformer(new VisionTransformerConfig
+        {
+            ImageSize = 16,
+            Patch = 4,
+            Dim = 12,
+            Heads = 3,
+            Depth = 4,
+            Classes = 4,
+            ClassToken = false
+        });
         using var mini = new MiniDeiT(Deit with { Share = 1, Transform = false, RelativePositions = false });
         mini.LoadState(plain.state_dict(), mapKey: key => key.StartsWith("blocks.", StringComparison.Ordinal) ? Renamed(key) : key);
         plain.eval();
@@ -39,7 +48,8 @@ public class MiniViTTests
         static string Renamed(string key)
         {
             var parts = key.Split('.');
-            return parts[2].StartsWith("norm", StringComparison.Ordinal) ? $"blocks.{parts[1]}.block.{parts[2]}.instances.0.{parts[3]}" : $"blocks.{parts[1]}.block.{string.Join('.', parts[2..])}";
+            return parts[2].StartsWith("norm", StringComparison.Ordinal)
+                ? $"blocks.{parts[1]}.block.{parts[2]}.instances.0.{parts[3]}" : $"blocks.{parts[1]}.block.{string.Join('.', parts[2..])}";
         }
     }
 
@@ -57,7 +67,8 @@ public class MiniViTTests
         mixing.call(x).sum().backward();
         var shared = mixing.named_parameters().Single(p => p.name == "blocks.0.block.attn.proj.weight").parameter.grad!;
         Assert.True(shared.abs().sum().item<float>() > 0);
-        Assert.True(mixing.named_parameters().Where(p => p.name.Contains("norm1.instances", StringComparison.Ordinal)).All(p => p.parameter.grad!.abs().sum().item<float>() > 0));
+        Assert.True(mixing.named_parameters().Where(p => p.name.Contains("norm1.instances", StringComparison.Ordinal))
+            .All(p => p.parameter.grad!.abs().sum().item<float>() > 0));
     }
 
     [Theory]
@@ -168,7 +179,17 @@ public class MiniViTTests
     {
         using var scope = NewDisposeScope();
         manual_seed(6);
-        using var teacher = new VisionTransformer(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 16, Heads = 2, Depth = 4, Classes = 4, ClassToken = false, FanInInit = true });
+        using var teacher = new VisionTransformer(new VisionTransformerConfig
+        {
+            ImageSize = 16,
+            Patch = 4,
+            Dim = 16,
+            Heads = 2,
+            Depth = 4,
+            Classes = 4,
+            ClassToken = false,
+            FanInInit = true
+        });
         teacher.eval();
         using var student = new MiniDeiT(Deit);
         var (distillation, x) = (new WeightDistillation(teacher.call), randn(8, 3, 16, 16));

@@ -15,7 +15,8 @@ public class NasBench201Tests
 
     [Fact]
     public void Strings_digits_and_indices_are_the_same_cell() => Cells.Sample(cell =>
-        NasBench201Cell.Parse(cell.ToString()).Equals(cell) && NasBench201Cell.Parse(cell.Digits).Equals(cell) && NasBench201Cell.Parse($"#{cell.Index}").Equals(cell), iter: 500);
+        NasBench201Cell.Parse(cell.ToString()).Equals(cell) && NasBench201Cell.Parse(cell.Digits).Equals(cell)
+            && NasBench201Cell.Parse($"#{cell.Index}").Equals(cell), iter: 500);
 
     [Fact]
     public void Indices_are_the_benchmarks()
@@ -87,7 +88,8 @@ public class NasBench201Tests
         Assert.SkipWhen(DataCatalog.SamplesFolder is null, "the sample data are not here (BAYOU_SAMPLES)");
         var rows = File.ReadLines(Path.Combine(DataCatalog.SamplesFolder!, "nasbench201-latency", "archs.csv")).Skip(1).Select(l => l.Split(',')).ToArray();
         Assert.Equal(rows.Select(r => r[1]), Enumerable.Range(0, rows.Length).Select(i => NasBench201Cell.At(i).Digits));
-        foreach (var r in rows.Take(200)) Assert.Equal((long.Parse(r[4]), long.Parse(r[5])), (NasBench201Cell.Parse(r[1]).Macs(), NasBench201Cell.Parse(r[1]).Parameters()));
+        foreach (var r in rows.Take(200))
+            Assert.Equal((long.Parse(r[4]), long.Parse(r[5])), (NasBench201Cell.Parse(r[1]).Macs(), NasBench201Cell.Parse(r[1]).Parameters()));
         // Cells of one class have one canonical string, cells of two classes two.
         var canonical = rows.Take(2000).Select(r => (Class: r[6], Text: NasBench201Cell.Parse(r[1]).Canonical(true))).ToArray();
         Assert.Equal(canonical.Select(c => c.Class).Distinct().Count(), canonical.Select(c => c.Text).Distinct().Count());

@@ -31,7 +31,8 @@ public class PokeBnnTests
             optimizer.step();
         }
         Assert.True(losses[^1] < 0.6 * losses[0], $"{losses[0]} to {losses[^1]}");
-        Assert.All(network.named_buffers().Where(b => b.name.EndsWith("bounds", StringComparison.Ordinal)), b => Assert.True(b.buffer.ge(Number.Of(0)).all().item<bool>(), b.name));
+        Assert.All(network.named_buffers().Where(b => b.name.EndsWith("bounds", StringComparison.Ordinal)),
+            b => Assert.True(b.buffer.ge(Number.Of(0)).all().item<bool>(), b.name));
     }
 
     [Fact]
@@ -58,7 +59,8 @@ public class PokeBnnTests
         using var scope = NewDisposeScope();
         using var full = new PokeBnn(Small);
         using var plain = new PokeBnn(Small with { Components = PokeComponents.None });
-        Assert.DoesNotContain(plain.named_parameters(), p => p.name.Contains("sefc", StringComparison.Ordinal) || p.name.StartsWith("DPReLU_2", StringComparison.Ordinal));
+        Assert.DoesNotContain(plain.named_parameters(),
+            p => p.name.Contains("sefc", StringComparison.Ordinal) || p.name.StartsWith("DPReLU_2", StringComparison.Ordinal));
         var (a, b) = (Cost.Of(full, 1, 3, 16, 16), Cost.Of(plain, 1, 3, 16, 16));
         Assert.Equal(a.Nodes.Where(n => n.ABits == 1).Sum(n => n.Macs), b.Nodes.Where(n => n.ABits == 1).Sum(n => n.Macs));
         Assert.True(b.AceAsIs() < a.AceAsIs());
@@ -68,7 +70,8 @@ public class PokeBnnTests
     [Fact]
     public void Shortcuts_are_repeated_to_widths_that_are_no_multiple()
     {
-        // Width 1.4: 64 channels meet 356. The first block begins as its long shortcut (the third batch norm's scale is 0), behind DPReLU and squeeze-and-excitation.
+        // Width 1.4: 64 channels meet 356. The first block begins as its long shortcut (the third batch norm's scale is 0), behind DPReLU and
+        // squeeze-and-excitation.
         using var scope = NewDisposeScope();
         manual_seed(8);
         using var network = new PokeBnn(Small with { Plan = [(1, 9), (2, 11)] });        // 16 -> 36, 36 -> 44

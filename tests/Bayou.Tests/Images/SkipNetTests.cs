@@ -40,7 +40,9 @@ public class SkipNetTests
         }
     }
 
-    /// <summary>Inference without gradients computes the recurrent gate beside libtorch and writes rows in place: the same decisions, probabilities and logits.</summary>
+    /// <summary>
+    /// Inference without gradients computes the recurrent gate beside libtorch and writes rows in place: the same decisions, probabilities and logits.
+    /// </summary>
     [Theory]
     [InlineData(false, 6)]
     [InlineData(false, 1)]
@@ -203,7 +205,8 @@ public class SkipNetTests
         Assert.Equal(3, resumed.Epochs);
         foreach (var (name, value) in whole.State) Assert.True(value.SequenceEqual(resumed.State[name]), name);
 
-        (TrainOutcome Outcome, List<string> Stages, int Steps, int Epochs, Dictionary<string, float[]> State) Train(string? run, bool resume, Action? step, CancellationToken cancel = default)
+        (TrainOutcome Outcome, List<string> Stages, int Steps, int Epochs, Dictionary<string, float[]> State) Train(string? run, bool resume, Action? step,
+            CancellationToken cancel = default)
         {
             using var scope = NewDisposeScope();
             manual_seed(4);
@@ -212,7 +215,8 @@ public class SkipNetTests
             var stages = new List<string>();
             using var result = StagedTraining.Train(net, new SyntheticSource(4), null, recipe,
                 new TrainerOptions { RunFolder = run, Resume = resume, Seed = 5, Progress = _ => step?.Invoke(), Cancellation = cancel }, stages.Add);
-            return (result.Outcome, stages, result.Steps, result.Curves.Count, net.state_dict().Where(p => p.Value.dtype == float32).ToDictionary(p => p.Key, p => p.Value.data<float>().ToArray()));
+            return (result.Outcome, stages, result.Steps, result.Curves.Count,
+                net.state_dict().Where(p => p.Value.dtype == float32).ToDictionary(p => p.Key, p => p.Value.data<float>().ToArray()));
         }
     }
 

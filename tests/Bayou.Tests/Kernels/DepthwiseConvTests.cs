@@ -24,7 +24,8 @@ public class DepthwiseConvTests
         using var scope = NewDisposeScope();
         manual_seed(kh);
         Tensor start = randn(3, 24, 19, 20), w0 = randn(24, 1, kh, kw), b0 = randn(24);
-        Tensor x = (channelsLast ? ChannelsLast(start) : start.clone()).detach().requires_grad_(), w = w0.clone().requires_grad_(), b = b0.clone().requires_grad_();
+        Tensor x = (channelsLast ? ChannelsLast(start) : start.clone()).detach().requires_grad_(), w = w0.clone().requires_grad_(),
+            b = b0.clone().requires_grad_();
         Tensor rx = start.to(float64).requires_grad_(), rw = w0.to(float64).requires_grad_(), rb = b0.to(float64).requires_grad_();
         var op = new Conv2dOp(new(stride, stride), new(kh / 2, kw / 2), One, 24);
         Assert.True(DepthwiseConv.Fits(x, w, withBias ? b : null, op));
@@ -64,9 +65,11 @@ public class DepthwiseConvTests
         Near(Value(x0, w0.add(dw, Number.Of(0.5)), b0) - Value(x0, w0.add(dw, Number.Of(-0.5)), b0), (w.grad! * dw).to(float64).sum().item<double>());
         Near(Value(x0, w0, b0.add(db, Number.Of(0.5))) - Value(x0, w0, b0.add(db, Number.Of(-0.5))), (b.grad! * db).to(float64).sum().item<double>());
 
-        double Value(Tensor xv, Tensor wv, Tensor bv) => (DepthwiseConv.Apply(channelsLast ? ChannelsLast(xv) : xv, wv, bv, op) * weights).to(float64).sum().item<double>();
+        double Value(Tensor xv, Tensor wv, Tensor bv) =>
+            (DepthwiseConv.Apply(channelsLast ? ChannelsLast(xv) : xv, wv, bv, op) * weights).to(float64).sum().item<double>();
 
-        static void Near(double difference, double gradient) => Assert.True(Math.Abs(difference - gradient) <= 1e-3 * (1 + Math.Abs(gradient)), $"{difference} {gradient}");
+        static void Near(double difference, double gradient) =>
+            Assert.True(Math.Abs(difference - gradient) <= 1e-3 * (1 + Math.Abs(gradient)), $"{difference} {gradient}");
     }
 
     [Fact]

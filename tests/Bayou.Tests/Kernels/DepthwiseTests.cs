@@ -14,7 +14,8 @@ public unsafe class DepthwiseTests
     }
 
     // Straight from the definition, with the sums of magnitudes that bound the rounding error.
-    private static (double[] Y, double[] Dx, double[] Dw, double[] Db, double[] YBound, double[] DxBound, double[] DwBound) Reference(float[] x, float[] w, float[] bias, float[] dy, DepthwiseShape s)
+    private static (double[] Y, double[] Dx, double[] Dw, double[] Db, double[] YBound, double[] DxBound, double[] DwBound) Reference(float[] x, float[] w,
+        float[] bias, float[] dy, DepthwiseShape s)
     {
         var (y, dx, dw, db) = (new double[dy.Length], new double[x.Length], new double[w.Length], new double[bias.Length]);
         var (yb, dxb, dwb) = (new double[dy.Length], new double[x.Length], new double[w.Length]);
@@ -71,7 +72,8 @@ public unsafe class DepthwiseTests
         void Close(double[] expected, float[] actual, double[] bound, string what)
         {
             for (var i = 0; i < expected.Length; i++)
-                Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * bound[i], $"{s} layout {layout} {what}[{i}]: {actual[i]}, expected {expected[i]} +- {1e-5 * bound[i]}");
+                Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * bound[i],
+                    $"{s} layout {layout} {what}[{i}]: {actual[i]}, expected {expected[i]} +- {1e-5 * bound[i]}");
         }
     }
 
@@ -198,7 +200,8 @@ public unsafe class DepthwiseTests
                 {
                     DepthwiseKernel.Forward(DepthwisePlanes.Planar(px, 20, 29, 23), pw, null, DepthwisePlanes.Planar(py, 20, 29, 23), s);
                     DepthwiseKernel.Backward(
-                        DepthwisePlanes.Planar(px, 20, 29, 23), pw, DepthwisePlanes.Planar(pdy, 20, 29, 23), DepthwisePlanes.Planar(pdx, 20, 29, 23), pdw, pdb, s);
+                        DepthwisePlanes.Planar(px, 20, 29, 23), pw, DepthwisePlanes.Planar(pdy, 20, 29, 23), DepthwisePlanes.Planar(pdx, 20, 29, 23), pdw,
+                        pdb, s);
                 }
                 results.Add([.. y, .. dx, .. dw, .. db]);
             }

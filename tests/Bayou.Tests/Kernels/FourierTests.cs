@@ -75,8 +75,14 @@ public unsafe class FourierTests
         var taps = shapes.Select((t, i) => new DepthwiseTaps(pins[i].AddrOfPinnedObject(), t.H, t.W, t.PadH, t.PadW)).ToArray();
         fixed (float* px = x, py = y, pb = bias)
         {
-            DepthwisePlanes Planes(float* p, int height, int width) => last ? DepthwisePlanes.ChannelsLast(p, c, height, width) : DepthwisePlanes.Planar(p, c, height, width);
-            new DepthwiseFourier(s, taps, transposed, DepthwiseFourier.Plan(s, taps)!.Value.Size) { X = Planes(px, inH, inW), Y = Planes(py, outH, outW), Bias = transposed ? null : pb }.Run();
+            DepthwisePlanes Planes(float* p, int height, int width) =>
+                last ? DepthwisePlanes.ChannelsLast(p, c, height, width) : DepthwisePlanes.Planar(p, c, height, width);
+            new DepthwiseFourier(s, taps, transposed, DepthwiseFourier.Plan(s, taps)!.Value.Size)
+            {
+                X = Planes(px, inH, inW),
+                Y = Planes(py, outH, outW),
+                Bias = transposed ? null : pb
+            }.Run();
         }
         foreach (var pin in pins) pin.Free();
         for (var i = 0; i < n; i++)
@@ -89,7 +95,8 @@ public unsafe class FourierTests
                             for (var a = 0; a < shapes[t].H; a++)
                                 for (var b = 0; b < shapes[t].W; b++)
                                 {
-                                    var (iy, ix) = transposed ? (oy - a + shapes[t].PadH, ox - b + shapes[t].PadW) : (oy + a - shapes[t].PadH, ox + b - shapes[t].PadW);
+                                    var (iy, ix) = transposed
+                                        ? (oy - a + shapes[t].PadH, ox - b + shapes[t].PadW) : (oy + a - shapes[t].PadH, ox + b - shapes[t].PadW);
                                     if (iy < 0 || iy >= inH || ix < 0 || ix >= inW) continue;
                                     var product = (double)x[At(i, ch, iy, ix, inH, inW)] * weights[t][(ch * shapes[t].H + a) * shapes[t].W + b];
                                     sum += product;
@@ -100,6 +107,7 @@ public unsafe class FourierTests
 
         float[] Draw(int count) => [.. Enumerable.Range(0, count).Select(_ => (float)(random.NextDouble() * 2 - 1))];
 
-        int At(int i, int ch, int row, int column, int height, int width) => last ? ((i * height + row) * width + column) * c + ch : ((i * c + ch) * height + row) * width + column;
+        int At(int i, int ch, int row, int column, int height, int width) =>
+            last ? ((i * height + row) * width + column) * c + ch : ((i * c + ch) * height + row) * width + column;
     }
 }

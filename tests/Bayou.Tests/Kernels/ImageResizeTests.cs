@@ -100,7 +100,8 @@ public class ImageResizeTests
     public void Equals_pillow_on_every_instruction_set(int width, int height, int channels, int newWidth, int newHeight, ResampleFilter filter, uint expected)
     {
         var source = Pictures.Formula(width, height, channels).Pixels;
-        foreach (var level in levels) Assert.Equal(expected, Pictures.Fnv(At(level, () => Resize(source, width, height, channels, newWidth, newHeight, filter))));
+        foreach (var level in levels)
+            Assert.Equal(expected, Pictures.Fnv(At(level, () => Resize(source, width, height, channels, newWidth, newHeight, filter))));
         Assert.Equal(expected, Pictures.Fnv(Resize(source, width, height, channels, newWidth, newHeight, filter, threads: 3)));
     }
 
@@ -156,7 +157,8 @@ public class ImageResizeTests
     [Fact]
     public void Random_sizes_agree_with_an_independent_reference_on_every_instruction_set()
     {
-        var sizes = Gen.Select(Gen.Int[1, 70], Gen.Int[1, 40], Gen.Int[0, 2].Select(i => new[] { 1, 3, 4 }[i]), Gen.Int[1, 70], Gen.Int[1, 40], Gen.Enum<ResampleFilter>(), Gen.Int[0, 1000]);
+        var sizes = Gen.Select(Gen.Int[1, 70], Gen.Int[1, 40], Gen.Int[0, 2].Select(i => new[] { 1, 3, 4 }[i]), Gen.Int[1, 70], Gen.Int[1, 40],
+            Gen.Enum<ResampleFilter>(), Gen.Int[0, 1000]);
         sizes.Sample((width, height, channels, newWidth, newHeight, filter, seed) =>
         {
             var source = new byte[width * height * channels];
@@ -242,7 +244,13 @@ public class ImageResizeTests
         }
         var scale = (double)size / newSize;
         var stretch = Math.Max(scale, 1);
-        var support = stretch * filter switch { ResampleFilter.Box => 0.5, ResampleFilter.Bilinear or ResampleFilter.Hamming => 1, ResampleFilter.Bicubic => 2, _ => 3 };
+        var support = stretch * filter switch
+        {
+            ResampleFilter.Box => 0.5,
+            ResampleFilter.Bilinear or ResampleFilter.Hamming => 1,
+            ResampleFilter.Bicubic => 2,
+            _ => 3
+        };
         for (var i = 0; i < newSize; i++)
         {
             var centre = (i + 0.5) * scale;

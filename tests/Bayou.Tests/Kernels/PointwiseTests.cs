@@ -7,7 +7,9 @@ using static TorchSharp.torch;
 
 namespace Bayou.Tests;
 
-/// <summary>What inference networks fuse: 1x1 convolutions with what stands around them, normalisations, sums of depthwise convolutions; against the same op by op.</summary>
+/// <summary>
+/// What inference networks fuse: 1x1 convolutions with what stands around them, normalisations, sums of depthwise convolutions; against the same op by op.
+/// </summary>
 public unsafe class PointwiseTests
 {
     [Fact]
@@ -56,10 +58,12 @@ public unsafe class PointwiseTests
     {
         using var scope = NewDisposeScope();
         manual_seed(c);
-        Tensor x = randn(n, c, p) * Number.Of(3) + 1, w = randn(c), b = randn(c), y = empty(x.shape), z = empty(n * p, c), rows = x.permute(0, 2, 1).contiguous();
+        Tensor x = randn(n, c, p) * Number.Of(3) + 1, w = randn(c), b = randn(c), y = empty(x.shape), z = empty(n * p, c),
+            rows = x.permute(0, 2, 1).contiguous();
         PlanarNormKernel.Forward(TensorMemory.Floats(x), TensorMemory.Floats(w), TensorMemory.Floats(b), TensorMemory.Floats(y), n, c, p, 1e-6);
         TensorAssert.Close(nn.functional.layer_norm(rows, [c], w, b, 1e-6).permute(0, 2, 1), y, 1e-5, 1e-5);
-        ChannelKernel.Forward(TensorMemory.Floats(rows), TensorMemory.Floats(w), TensorMemory.Floats(b), TensorMemory.Floats(rows), TensorMemory.Floats(z), true, n * p, c);
+        ChannelKernel.Forward(TensorMemory.Floats(rows), TensorMemory.Floats(w), TensorMemory.Floats(b), TensorMemory.Floats(rows), TensorMemory.Floats(z),
+            true, n * p, c);
         TensorAssert.Close((rows * w + b).relu().view(-1, c) + rows.view(-1, c), z, 1e-6, 1e-6);
     }
 

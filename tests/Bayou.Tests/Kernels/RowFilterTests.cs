@@ -116,7 +116,8 @@ public sealed class RowFilterTests
                 for (var j = -ry; j <= ry; j++)
                 {
                     for (var i = -rx; i <= rx; i++)
-                        to[y * width * channels + c] += wy[j + ry] * wx[i + rx] * x[(border.Index(y + j, height) * width + border.Index(c / channels + i, width)) * channels + c % channels];
+                        to[y * width * channels + c] += wy[j + ry] * wx[i
+                            + rx] * x[(border.Index(y + j, height) * width + border.Index(c / channels + i, width)) * channels + c % channels];
                 }
             }
         }

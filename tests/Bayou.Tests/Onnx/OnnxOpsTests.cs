@@ -67,7 +67,8 @@ public class OnnxOpsTests
         ["layer norm without parameters"] = () => new((x, _) => Ops.LayerNorm(x, new(6), null, null, 1e-5)),
         ["layer norm without bias"] = () => new((x, p) => Ops.LayerNorm(x, new(6), p[0], null, 1e-5), [6]),
         ["batch norm"] = () => new((x, p) => Ops.BatchNorm(x, p[0], p[1], p[2], Ops.Constant(full(4, 0.7f)), false, 1e-3, 0.1), [4], [4], [4]),
-        ["batch norm of a vector"] = () => new((x, p) => Ops.BatchNorm(Ops.Flatten(x), p[0], p[1], p[2], Ops.Constant(full(192, 0.7f)), false, 1e-3, 0.1), [192], [192], [192]),
+        ["batch norm of a vector"] = () =>
+            new((x, p) => Ops.BatchNorm(Ops.Flatten(x), p[0], p[1], p[2], Ops.Constant(full(192, 0.7f)), false, 1e-3, 0.1), [192], [192], [192]),
         ["dropout and drop path"] = () => new((x, _) => Ops.Add(x, Ops.DropPath(Ops.Dropout(x, 0.5, false), 0.5, false))),
         ["nothing but dropout"] = () => new((x, _) => Ops.Dropout(x, 0.5, false)),
         ["permute"] = () => new((x, _) => Ops.Permute(x, 0, -1, 1, 2)),
@@ -100,7 +101,9 @@ public class OnnxOpsTests
         ["attention with a bias"] = () => new((x, p) => Ops.Attention(x, Ops.Scale(x, 0.5), Ops.Relu(x), 1 / Math.Sqrt(6), p[0]), [4, 8, 8]),
         ["exp, log, sqrt"] = () => new((x, _) => Ops.Apply(Ops.Scale(Ops.Apply(Ops.Apply(x, Unary.Exp), Unary.Sqrt), 1, 1), Unary.Log)),
         ["abs, sign, neg"] = () => new((x, _) => Ops.Mul(Ops.Apply(Ops.Apply(x, Unary.Abs), Unary.Neg), Ops.Apply(x, Unary.Sign))),
-        ["sum, max, min"] = () => new((x, _) => Ops.Add(Ops.Reduce(x, Reduction.Sum, new(2, 3)), Ops.Sub(Ops.Reduce(x, Reduction.Max, new(-1, -2)), Ops.Reduce(x, Reduction.Min, new(2, 3))))),
+        ["sum, max, min"] = () =>
+            new((x, _) => Ops.Add(Ops.Reduce(x, Reduction.Sum, new(2, 3)),
+            Ops.Sub(Ops.Reduce(x, Reduction.Max, new(-1, -2)), Ops.Reduce(x, Reduction.Min, new(2, 3))))),
         ["sum that keeps its axis"] = () => new((x, _) => Ops.Div(x, Ops.Scale(Ops.Reduce(Ops.Mul(x, x), Reduction.Sum, new(1), true), 1, 1))),
         ["normalize"] = () => new((x, _) => Ops.Normalize(x, -2)),
         ["normalize below its bound"] = () => new((x, _) => Ops.Normalize(Ops.Scale(x, 0.1), 1, 0.3)),

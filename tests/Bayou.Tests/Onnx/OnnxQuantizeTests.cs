@@ -16,7 +16,8 @@ public sealed class OnnxQuantizeTests : IDisposable
     private sealed class FakeQuantized(long min, long max, int axis, float[] scale, long[] zero) : Layer
     {
         public override Tensor forward(Tensor x) =>
-            Ops.FakeQuantize(x, Ops.Constant(axis < 0 && scale.Length == 1 ? tensor(scale[0]) : tensor(scale)), Ops.Constant(axis < 0 && zero.Length == 1 ? tensor(zero[0]) : tensor(zero)), min, max, axis);
+            Ops.FakeQuantize(x, Ops.Constant(axis < 0 && scale.Length == 1 ? tensor(scale[0]) : tensor(scale)),
+                Ops.Constant(axis < 0 && zero.Length == 1 ? tensor(zero[0]) : tensor(zero)), min, max, axis);
     }
 
     [Theory]
@@ -78,7 +79,8 @@ public sealed class OnnxQuantizeTests : IDisposable
         GraphValue Add(Graph copy, GraphValue value, Tensor scale, Tensor zero, FakeQuantizeOp op)
         {
             var output = copy.AddValue(ValueKind.Node, value.Name + "/q", value.Shape, value.Dtype);
-            copy.Nodes.Add(copy.MakeNode(op, [value, copy.AddConstant(value.Name + ".scale", scale), copy.AddConstant(value.Name + ".zero", zero)], [output], value.Name + "/q"));
+            copy.Nodes.Add(copy.MakeNode(op, [value, copy.AddConstant(value.Name + ".scale", scale), copy.AddConstant(value.Name + ".zero", zero)], [output],
+                value.Name + "/q"));
             return output;
         }
         GraphValue Activation(Graph copy, GraphValue value, Dictionary<GraphValue, GraphValue> map)

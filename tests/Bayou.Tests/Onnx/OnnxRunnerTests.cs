@@ -53,7 +53,8 @@ public sealed class OnnxRunnerTests : IDisposable
         Assert.Contains("there is no file", Assert.Throws<BayouException>(() => new OnnxRunner(File("absent.onnx"))).Message);
         Assert.Contains("folder", Assert.Throws<BayouException>(() => new OnnxRunner(folder)).Message);
         var bytes = NetBytes();
-        foreach (var (name, content) in new[] { ("empty", []), ("text", "hello, world"u8.ToArray()), ("cut", bytes[..(bytes.Length / 2)]), ("zeros", new byte[100]) })
+        foreach (var (name, content) in new[] { ("empty", []), ("text", "hello, world"u8.ToArray()), ("cut", bytes[..(bytes.Length / 2)]),
+            ("zeros", new byte[100]) })
         {
             System.IO.File.WriteAllBytes(File(name), content);
             Assert.Contains(name, Assert.Throws<BayouException>(() => new OnnxRunner(File(name))).Message);
@@ -136,9 +137,11 @@ public sealed class OnnxRunnerTests : IDisposable
         var named = profile.Where(p => p.Node.Length > 0).ToArray();
         Assert.Equal([], named.Select(p => p.Node).Except(graph));
         Assert.Equal(named.Length, named.Select(p => p.Node).Distinct().Count());
-        foreach (var node in new[] { "stem", "blocks.0.dwconv", "blocks.1.dwconv", "blocks.0.pwconv1", "blocks.1.pwconv2", "head" }) Assert.Contains(named, p => p.Node == node && p.Microseconds > 0);
+        foreach (var node in new[] { "stem", "blocks.0.dwconv", "blocks.1.dwconv", "blocks.0.pwconv1", "blocks.1.pwconv2", "head" })
+            Assert.Contains(named, p => p.Node == node && p.Microseconds > 0);
         // Nearly everything that takes time is put down to a node; the rest are changes of memory layout.
-        Assert.All(profile.Where(p => p.Node.Length == 0), p => Assert.All(p.Kernel.Split('+'), k => Assert.Contains(k, new[] { "ReorderInput", "ReorderOutput", "Transpose" })));
+        Assert.All(profile.Where(p => p.Node.Length == 0),
+            p => Assert.All(p.Kernel.Split('+'), k => Assert.Contains(k, new[] { "ReorderInput", "ReorderOutput", "Transpose" })));
     }
 
     [Theory]

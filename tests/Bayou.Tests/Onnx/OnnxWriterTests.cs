@@ -109,7 +109,8 @@ public sealed class OnnxWriterTests : IDisposable
         Assert.Equal([], state.Except(weights));
         Assert.Contains(file.Graph.Node, n => n.Name == "blocks.0.dwconv" && n.OpType == "Conv");
         Assert.DoesNotContain(file.Graph.Node, n => n.Name.Contains("DropPath"));
-        var names = file.Graph.Node.SelectMany(n => n.Output).Concat(file.Graph.Initializer.Select(t => t.Name)).Concat(file.Graph.Input.Select(i => i.Name)).ToArray();
+        var names = file.Graph.Node.SelectMany(n => n.Output).Concat(file.Graph.Initializer.Select(t => t.Name)).Concat(file.Graph.Input.Select(i => i.Name))
+            .ToArray();
         Assert.Equal(names.Length, names.Distinct().Count());
     }
 

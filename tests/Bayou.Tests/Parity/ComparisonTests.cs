@@ -8,7 +8,8 @@ namespace Bayou.Tests;
 
 public class ComparisonTests
 {
-    private static readonly CompareMode[] Judging = [CompareMode.Exact, CompareMode.Element, CompareMode.Max, CompareMode.Fraction, CompareMode.Sign, CompareMode.Set];
+    private static readonly CompareMode[] Judging =
+        [CompareMode.Exact, CompareMode.Element, CompareMode.Max, CompareMode.Fraction, CompareMode.Sign, CompareMode.Set];
 
     public static TheoryData<CompareMode> Modes() => [.. Judging];
 
@@ -35,7 +36,8 @@ public class ComparisonTests
         Fails(reference.to(float64), "other type");
         Fails(zeros(6), "nothing");
         Assert.False(Compare(mode, reference, F(1, 2, 3, 4, 5, double.NaN), rtol: 0.01, atol: 0.01, fraction: 0.9).Passed, "a number for NaN");
-        Assert.False(Compare(mode, reference, F(1, 2, 3, 4, 5, double.PositiveInfinity), rtol: 0.01, atol: 0.01, fraction: 0.9).Passed, "a number for infinity");
+        Assert.False(Compare(mode, reference, F(1, 2, 3, 4, 5, double.PositiveInfinity), rtol: 0.01, atol: 0.01, fraction: 0.9).Passed,
+            "a number for infinity");
         Assert.False(Compare(mode, F(1, double.PositiveInfinity), F(1, double.NegativeInfinity).view(2), rtol: 1, atol: 1, fraction: 0.9).Passed
             && mode != CompareMode.Sign, "the other infinity");
 
@@ -153,7 +155,8 @@ public class ComparisonTests
     [InlineData("a[0]", "a[0]", true)]
     [InlineData("a?", "ab", false)]
     [InlineData("", "a", false)]
-    public void Names_match_globs(string pattern, string name, bool matches) => Assert.Equal(matches, new CompareRule(pattern, CompareMode.Exact).Matches(name));
+    public void Names_match_globs(string pattern, string name, bool matches) =>
+        Assert.Equal(matches, new CompareRule(pattern, CompareMode.Exact).Matches(name));
 
     private static IEnumerable<int[]> Orders(int[] values) =>
         values.Length <= 1 ? [values] : values.SelectMany((v, i) => Orders([.. values[..i], .. values[(i + 1)..]]).Select(rest => (int[])[v, .. rest]));

@@ -178,7 +178,8 @@ public sealed class ParityRunnerTests : IDisposable
         var (exit, json) = Output(wrong, "--json");
         var parsed = System.Text.Json.JsonDocument.Parse(json).RootElement;
         Assert.Equal((1, 1), (exit, parsed.GetProperty("failed").GetInt32()));
-        Assert.Contains("y (exact)", parsed.GetProperty("cases").EnumerateArray().Single(c => c.GetProperty("outcome").GetString() == "failed").GetProperty("reasons")[0].GetString());
+        Assert.Contains("y (exact)",
+            parsed.GetProperty("cases").EnumerateArray().Single(c => c.GetProperty("outcome").GetString() == "failed").GetProperty("reasons")[0].GetString());
         Assert.DoesNotContain("other", Output(right, "--known-only").Text);
 
         (int Exit, string Last) Tool(IParityAdapter adapter, params string[] args)
@@ -203,7 +204,8 @@ public sealed class ParityRunnerTests : IDisposable
         Assert.All(results, r => Assert.True(r.Outcome == Outcome.Passed, $"{r.Case}: {string.Join("; ", r.Reasons)}"));
     }
 
-    private void Case(Dictionary<string, Tensor>? outputs = null, Dictionary<string, Tensor>? weights = null, Dictionary<string, Tensor>? inputs = null, string rules = Exact, string? error = null)
+    private void Case(Dictionary<string, Tensor>? outputs = null, Dictionary<string, Tensor>? weights = null, Dictionary<string, Tensor>? inputs = null,
+        string rules = Exact, string? error = null)
     {
         folder.Write("sys/case/config.json", $$"""{"adapter":"sys/kind"{{(error is null ? "" : $",\"error\":\"{error}\"")}},"compare":[{{rules}}]}""");
         if (outputs is not null) WeightFile.Save(folder["sys/case/outputs.safetensors"], outputs);

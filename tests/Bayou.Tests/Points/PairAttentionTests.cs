@@ -18,11 +18,14 @@ public sealed class PairAttentionTests
         Tensor q = randn(4, heads, width), k = randn(6, heads, width), v = randn(6, heads, width), dy = randn(4, heads, width);
         var (iq, ik) = (tensor(Array.ConvertAll(queries, i => (long)i)), tensor(Array.ConvertAll(keys, i => (long)i)));
 
-        var ours = Run((a, b, c) => Ops.Run(new PairSumOp(keys, queries, 4), false, Ops.Run(new SegmentSoftmaxOp(starts), false, Ops.Run(new PairDotOp(queries, keys), false, a, b)), c));
+        var ours = Run((a, b, c) =>
+            Ops.Run(new PairSumOp(keys, queries, 4), false,
+            Ops.Run(new SegmentSoftmaxOp(starts), false, Ops.Run(new PairDotOp(queries, keys), false, a, b)), c));
         var plain = Run((a, b, c) =>
         {
             var logits = a.index_select(0, iq).mul(b.index_select(0, ik)).sum(2);
-            var parts = Enumerable.Range(0, 4).Where(s => starts[s + 1] > starts[s]).Select(s => nn.functional.softmax(logits.slice(0, starts[s], starts[s + 1], 1), 0)).ToArray();
+            var parts = Enumerable.Range(0, 4).Where(s => starts[s + 1] > starts[s])
+                .Select(s => nn.functional.softmax(logits.slice(0, starts[s], starts[s + 1], 1), 0)).ToArray();
             return zeros(4, heads, width).index_add(0, iq, cat(parts, 0).unsqueeze(2).mul(c.index_select(0, ik)), Number.Of(1));
         });
         for (var i = 0; i < 4; i++) TensorAssert.Close(plain[i], ours[i], 1e-4, 1e-5);

@@ -75,7 +75,8 @@ public sealed class PointFilesTests
     public void PlyOfEveryFormatAndFacesAsFans()
     {
         using var folder = new TempFolder();
-        const string header = "ply\nformat {0} 1.0\ncomment made by hand\nelement vertex 4\nproperty double x\nproperty float y\nproperty short z\nproperty uchar red\nproperty uchar green\nproperty uchar blue\n"
+        const string header =
+            "ply\nformat {0} 1.0\ncomment made by hand\nelement vertex 4\nproperty double x\nproperty float y\nproperty short z\nproperty uchar red\nproperty uchar green\nproperty uchar blue\n"
             + "element face 1\nproperty list uchar int vertex_indices\nend_header\n";
         var ascii = string.Format(CultureInfo.InvariantCulture, header, "ascii") + "0.5 1 2 255 0 9\r\n1 nan -7 1 2 3\n2 0 0 0 0 0 3 0 0 0 0 0\n4 0 1 2 3\n";
         var expected = PointFiles.Read(folder.Write("a.ply", ascii));
@@ -168,7 +169,8 @@ public sealed class PointFilesTests
             for (var attempt = 0; attempt < 120; attempt++)
             {
                 var bytes = whole.AsSpan(0, attempt % 2 == 0 ? random.NextInt(whole.Length) : whole.Length).ToArray();
-                for (var change = 0; change < attempt % 5 && bytes.Length > 0; change++) bytes[random.NextInt(Math.Min(bytes.Length, 400))] = (byte)random.NextInt(256);
+                for (var change = 0; change < attempt % 5 && bytes.Length > 0; change++)
+                    bytes[random.NextInt(Math.Min(bytes.Length, 400))] = (byte)random.NextInt(256);
                 try
                 {
                     var read = PointFiles.Read(folder.Write("broken" + extension, bytes));
@@ -184,7 +186,8 @@ public sealed class PointFilesTests
 
     [Theory]
     [InlineData("a.ply", "ply\nformat ascii 1.0\nelement vertex 2000000000\nproperty float x\nproperty float y\nproperty float z\nend_header\n1 2 3\n")]
-    [InlineData("a.ply", "ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\nelement face 1\nproperty list uint int vertex_indices\nend_header\n\0\0\0\0\u007f\u007f\u007f\u007f")]
+    [InlineData("a.ply",
+        "ply\nformat binary_little_endian 1.0\nelement vertex 1\nproperty float x\nelement face 1\nproperty list uint int vertex_indices\nend_header\n\0\0\0\0\u007f\u007f\u007f\u007f")]
     [InlineData("a.ply", "ply\nformat ascii 1.0\nelement vertex 1\nproperty float x\nend_header\n1\n")]
     [InlineData("a.pcd", "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 2000000000\nDATA ascii\n1 2 3\n")]
     [InlineData("a.pcd", "FIELDS x y z\nSIZE 4 4 4\nTYPE F F F\nPOINTS 100\nDATA binary\n1234")]
@@ -250,7 +253,8 @@ public sealed class PointFilesTests
         // Turned about the vertical and scaled: distances between points change by one factor between 0.8 and 1.25, but for the jitter.
         var moved = Changed(5);
         double Distance(float[] p, int i, int j) => Math.Sqrt(Enumerable.Range(0, 3).Sum(d => Math.Pow(p[3 * i + d] - p[3 * j + d], 2)));
-        var factors = Enumerable.Range(1, 100).Where(i => Distance(cloud.Positions, 0, i) > 2).Select(i => Distance(moved, 0, i) / Distance(cloud.Positions, 0, i)).ToArray();
+        var factors = Enumerable.Range(1, 100).Where(i => Distance(cloud.Positions, 0, i) > 2)
+            .Select(i => Distance(moved, 0, i) / Distance(cloud.Positions, 0, i)).ToArray();
         Assert.InRange(factors.Average(), 0.79, 1.26);
         Assert.True(factors.Max() - factors.Min() < 0.1);
         var elastic = (float[])cloud.Positions.Clone();

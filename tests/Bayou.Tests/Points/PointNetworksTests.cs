@@ -46,7 +46,8 @@ public sealed class PointNetworksTests
     public void TheOrderOfThePointsDoesNotMatter()
     {
         var (cloud, order) = (randn(2, 3, 64), randperm(64));
-        foreach (var network in (Layer[])[new PointNet(new PointNetConfig { Classes = 5, Width = 0.25 }), PointNet2.Classifier(5, 3, [new(64, 0.8f, 64, [8, 16]), new(64, 5f, 64, [16, 16]), new(0, 0, 0, [16, 32])])])
+        foreach (var network in (Layer[])[new PointNet(new PointNetConfig { Classes = 5, Width = 0.25 }),
+            PointNet2.Classifier(5, 3, [new(64, 0.8f, 64, [8, 16]), new(64, 5f, 64, [16, 16]), new(0, 0, 0, [16, 32])])])
         {
             network.eval();
             using var guard = no_grad();
@@ -54,7 +55,9 @@ public sealed class PointNetworksTests
             network.Dispose();
         }
         // Multi-scale: a ball as large as the cloud in one of the scales.
-        using (var multi = PointNet2.MultiScaleClassifier(5, 3, [new MultiScaleConfig(64, new(0.8f, 64, [8, 16]), new(5f, 64, [8])), new MultiScaleConfig(64, new GroupScale(5f, 64, [16, 16])), new SetAbstractionConfig(0, 0, 0, [16, 32])]))
+        using (var multi = PointNet2.MultiScaleClassifier(5, 3,
+            [new MultiScaleConfig(64, new(0.8f, 64, [8, 16]), new(5f, 64, [8])), new MultiScaleConfig(64, new GroupScale(5f, 64, [16, 16])),
+            new SetAbstractionConfig(0, 0, 0, [16, 32])]))
         {
             multi.eval();
             using var guard = no_grad();
@@ -92,7 +95,8 @@ public sealed class PointNetworksTests
             {
                 double x = random.NextGaussian(), y = random.NextGaussian(), z = random.NextGaussian();
                 var norm = s % 3 == 0 ? Math.Sqrt(x * x + y * y + z * z) : Math.Max(Math.Abs(x), Math.Max(Math.Abs(y), Math.Abs(z)));
-                (positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]) = ((float)(x / norm), (float)(y / norm), (float)(z / norm * (s % 3 == 2 ? 4 : 1)));
+                (positions[3 * i], positions[3 * i + 1], positions[3 * i + 2]) =
+                    ((float)(x / norm), (float)(y / norm), (float)(z / norm * (s % 3 == 2 ? 4 : 1)));
             }
             return new ShapeSample(new PointCloud { Positions = positions }, s % 3);
         })];
@@ -118,8 +122,16 @@ public sealed class PointNetworksTests
         var domain = SceneDomain.Source with { Rings = 40, Columns = 120 };
         var rooms = Enumerable.Range(0, 3).Select(s => SyntheticRooms.Make(s, domain).Cloud).ToArray();
         var options = new VoxelOptions { Side = 0.2f, Features = VoxelFeatures.Colour, Training = true };
-        using var network = new MinkUNet(new MinkUNetConfig { Planes = [8, 8, 8, 8, 8, 8, 8, 8], Layers = [1, 1, 1, 1, 1, 1, 1, 1], InitDim = 8, StemKernel = 3, Classes = SyntheticRooms.Classes.Count });
-        using var result = Trainer.Train(network, new VoxelSource(rooms, SyntheticRooms.Classes.Count, 1, options), null, VoxelTraining.Recipe(12, 1, 1e-2), new TrainerOptions());
+        using var network = new MinkUNet(new MinkUNetConfig
+        {
+            Planes = [8, 8, 8, 8, 8, 8, 8, 8],
+            Layers = [1, 1, 1, 1, 1, 1, 1, 1],
+            InitDim = 8,
+            StemKernel = 3,
+            Classes = SyntheticRooms.Classes.Count
+        });
+        using var result = Trainer.Train(network, new VoxelSource(rooms, SyntheticRooms.Classes.Count, 1, options), null, VoxelTraining.Recipe(12, 1, 1e-2),
+            new TrainerOptions());
         Assert.Equal(TrainOutcome.Completed, result.Outcome);
         var metrics = VoxelTraining.Evaluate(network, new VoxelSource(rooms, SyntheticRooms.Classes.Count, 1, options with { Training = false }));
         Assert.True(metrics.OverallAccuracy > 0.6, $"accuracy {metrics.OverallAccuracy}");
@@ -146,7 +158,12 @@ public sealed class PointNetworksTests
     [Fact]
     public void APredictedCloudIsShownBesideItsOwnLabels()
     {
-        var cloud = new PointCloud { Positions = new float[9], Labels = [0, 1, 1], Fields = new Dictionary<string, float[]> { [PointColouring.GivenLabels] = [0, 0, -100] } };
+        var cloud = new PointCloud
+        {
+            Positions = new float[9],
+            Labels = [0, 1, 1],
+            Fields = new Dictionary<string, float[]> { [PointColouring.GivenLabels] = [0, 0, -100] }
+        };
         var ways = PointColouring.Of(cloud, ["left", "right"]);
         Assert.Equal(["predicted", "given", "errors", "height"], ways.Select(w => w.Name));
         Assert.Equal(["ignored", "left"], ways[1].Legend.Select(l => l.Name));

@@ -149,7 +149,8 @@ public sealed class PointOpsTests
         for (var i = 0; i < 50; i++)
         {
             var (from, to) = i < 20 ? (0, 200) : (200, 500);
-            var expected = Enumerable.Range(from, to - from).Where(p => Squared(queries, i, xyz, p) < 1.5f * 1.5f).OrderBy(p => Squared(queries, i, xyz, p)).ToArray();
+            var expected = Enumerable.Range(from, to - from).Where(p => Squared(queries, i, xyz, p) < 1.5f * 1.5f).OrderBy(p => Squared(queries, i, xyz, p))
+                .ToArray();
             largest = Math.Max(largest, expected.Length);
             Assert.Equal([.. expected, .. Enumerable.Repeat(500, width - expected.Length)], rows[(i * width)..((i + 1) * width)]);
         }
@@ -177,7 +178,8 @@ public sealed class PointOpsTests
     public void GridSubsamplingKeepsBarycentresAndMajorities()
     {
         float[] xyz = [0.1f, 0.1f, 0.1f, 0.3f, 0.1f, 0.1f, 1.0f, 0.2f, 0.2f, 0.2f, 0.3f, 0.1f];     // x = 1 lies on a border: the upper cell
-        var (points, lengths, features, labels, unique) = PointOps.GridSubsample(tensor(xyz, [4, 3]), tensor(new[] { 4 }), 0.5f, tensor(new[] { 1f, 2, 10, 6 }, [4, 1]), tensor(new[] { 7, 3, 5, 3 }));
+        var (points, lengths, features, labels, unique) =
+            PointOps.GridSubsample(tensor(xyz, [4, 3]), tensor(new[] { 4 }), 0.5f, tensor(new[] { 1f, 2, 10, 6 }, [4, 1]), tensor(new[] { 7, 3, 5, 3 }));
         TensorAssert.Close(tensor(new[] { 0.2f, 1 / 6f, 0.1f, 1, 0.2f, 0.2f }, [2, 3]), points, 1e-6, 1e-6);
         TensorAssert.Close(tensor(new[] { 3f, 10 }, [2, 1]), features!, 1e-6, 0);
         Assert.Equal([3, 5], TensorMemory.ToArray<int>(labels!));
@@ -189,7 +191,8 @@ public sealed class PointOpsTests
     public void BadCloudsAreErrors()
     {
         var one = tensor(new[] { 1 });
-        Assert.Contains("nan", Assert.Throws<BayouException>(() => PointOps.FurthestPointSample(tensor(new[] { float.NaN, 0, 0 }, [1, 3]), one, one)).Message, StringComparison.OrdinalIgnoreCase);
+        Assert.Contains("nan", Assert.Throws<BayouException>(() => PointOps.FurthestPointSample(tensor(new[] { float.NaN, 0, 0 }, [1, 3]), one, one)).Message,
+            StringComparison.OrdinalIgnoreCase);
         Assert.Throws<BayouException>(() => PointOps.FurthestPointSample(zeros(4, 3), tensor(new[] { 3 }), one));
         Assert.Throws<BayouException>(() => PointOps.FurthestPointSample(zeros(4, 3), tensor(new[] { 0, 4 }), tensor(new[] { 1, 2 })));
         Assert.Throws<BayouException>(() => PointOps.KNearest(0, zeros(4, 3), zeros(1, 3), tensor(new[] { 4 }), one));

@@ -54,7 +54,8 @@ public sealed class SparseConvTests
         var set = VoxelSpace.Create(voxels);
         var (x, kernel) = (randn(set.Count, 7), randn(size * size * size, 7, 19) * 0.1);
         var y = SparseConv.Apply(set.Space.Map(set, set, size, dilation, KernelRegion.Hypercube), x, kernel, null);
-        var dense = nn.functional.conv3d(Dense(voxels, x), DenseWeight(kernel, size), padding: [size / 2 * dilation, size / 2 * dilation, size / 2 * dilation], dilation: [dilation, dilation, dilation]);
+        var dense = nn.functional.conv3d(Dense(voxels, x), DenseWeight(kernel, size), padding: [size / 2 * dilation, size / 2 * dilation, size / 2 * dilation],
+            dilation: [dilation, dilation, dilation]);
         TensorAssert.Close(At(dense, voxels, -6, 1), y, 1e-4, 1e-5);
     }
 
@@ -72,7 +73,8 @@ public sealed class SparseConvTests
         TensorAssert.Close(At(dense, coarse.Coordinates, -6, 2), y, 1e-4, 1e-5);
         // Up again: onto the fine voxels that exist.
         var up = SparseConv.Apply(map.Transposed(), y, back, null);
-        var upDense = nn.functional.conv_transpose3d(Dense(Halved(coarse.Coordinates), y, -3, 7), back.reshape(2, 2, 2, 6, 4).permute(3, 4, 2, 1, 0), strides: [2, 2, 2]);
+        var upDense = nn.functional.conv_transpose3d(Dense(Halved(coarse.Coordinates), y, -3, 7), back.reshape(2, 2, 2, 6, 4).permute(3, 4, 2, 1, 0),
+            strides: [2, 2, 2]);
         TensorAssert.Close(At(upDense, voxels, -6, 1), up, 1e-4, 1e-5);
 
         static int[] Halved(int[] rows) => [.. rows.Select((v, i) => i % 4 == 0 ? v : v / 2)];
@@ -86,7 +88,8 @@ public sealed class SparseConvTests
         var coarse = set.Space.Coarser(set, 2);
         var (x, kernel) = (randn(set.Count, 5), randn(27, 5, 3) * 0.2);
         var y = SparseConv.Apply(set.Space.Map(set, coarse, 3, 1, KernelRegion.Hypercube), x, kernel, null);
-        TensorAssert.Close(At(nn.functional.conv3d(Dense(voxels, x), DenseWeight(kernel, 3), strides: [2, 2, 2], padding: [1, 1, 1]), coarse.Coordinates, -6, 2), y, 1e-4, 1e-5);
+        TensorAssert.Close(At(nn.functional.conv3d(Dense(voxels, x), DenseWeight(kernel, 3), strides: [2, 2, 2], padding: [1, 1, 1]), coarse.Coordinates, -6,
+            2), y, 1e-4, 1e-5);
     }
 
     [Theory]
@@ -213,7 +216,8 @@ public sealed class SparseConvTests
         TensorAssert.Same(tensor(new[] { 2f, 5, 9, 3, -1, -2 }, [3, 2]), max.detach());
         max.sum().backward();
         TensorAssert.Same(tensor(new[] { 1f, 1, 0, 0, 1, 1, 1, 1 }, [4, 2]), x.grad!);        // a tie stays with the first
-        TensorAssert.Close(tensor(new[] { 2f, 3, 9, 3, -1, -2 }, [3, 2]), new MinkowskiPooling(PoolKind.Average, new(2, 2)).call(sparse).Features.detach(), 1e-6, 0);
+        TensorAssert.Close(tensor(new[] { 2f, 3, 9, 3, -1, -2 }, [3, 2]), new MinkowskiPooling(PoolKind.Average, new(2, 2)).call(sparse).Features.detach(),
+            1e-6, 0);
         TensorAssert.Close(tensor(new[] { 13f, 9, -1, -2 }, [2, 2]), SparsePooling.Global(sparse, PoolKind.Sum).detach(), 1e-6, 0);
         TensorAssert.Same(tensor(new[] { 9f, 5, -1, -2 }, [2, 2]), SparsePooling.Global(sparse, PoolKind.Max).detach());
     }
@@ -242,7 +246,8 @@ public sealed class SparseConvTests
         var dense = layer.get_parameter("weight")!.detach().permute(0, 4, 1, 2, 3);         // [out, in, z, y, x]
         var y = layer.call(SpconvTensor.Create(tensor(grid, [grid.Length / 4, 4]), x, [Grid, Grid, Grid])).Features.detach();
         TensorAssert.Close(At(nn.functional.conv3d(Dense(grid, x, 0, Grid), dense, padding: [1, 1, 1]), grid, 0, 1), y, 1e-4, 1e-5);
-        Assert.Contains("lies outside", Assert.Throws<BayouException>(() => SpconvTensor.Create(tensor(new[] { 0, 0, 0, Grid }, [1, 4]), x, [Grid, Grid, Grid])).Message);
+        Assert.Contains("lies outside",
+            Assert.Throws<BayouException>(() => SpconvTensor.Create(tensor(new[] { 0, 0, 0, Grid }, [1, 4]), x, [Grid, Grid, Grid])).Message);
     }
 
     [Fact]

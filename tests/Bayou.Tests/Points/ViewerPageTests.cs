@@ -9,7 +9,8 @@ namespace Bayou.Tests.Points;
 public sealed class ViewerPageTests
 {
     private static string? Browser() => ((string[])["chromium", "chromium-browser", "google-chrome"])
-        .SelectMany(name => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Select(folder => Path.Combine(folder, name))).FirstOrDefault(File.Exists);
+        .SelectMany(name => (Environment.GetEnvironmentVariable("PATH") ?? "").Split(Path.PathSeparator).Select(folder => Path.Combine(folder, name)))
+            .FirstOrDefault(File.Exists);
 
     [Fact]
     public async Task ThePageDrawsThePoints()
@@ -20,8 +21,10 @@ public sealed class ViewerPageTests
         var cloud = SyntheticRooms.Make(2, SceneDomain.Source with { Rings = 48, Columns = 200 }).Cloud;
         folder.Write("page.html", PointViewer.Html(cloud, "room"));
         var start = new ProcessStartInfo(browser!) { RedirectStandardOutput = true, RedirectStandardError = true };
-        foreach (var argument in (string[])["--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--no-first-run", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--disable-quic", $"--user-data-dir={folder["profile"]}", "--virtual-time-budget=10000", "--dump-dom", "file://" + folder["page.html"]])
+        foreach (var argument in (string[])["--headless", "--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader",
+            "--no-first-run", "--disable-background-networking",
+            "--disable-component-update", "--disable-sync", "--disable-quic", $"--user-data-dir={folder["profile"]}", "--virtual-time-budget=10000",
+            "--dump-dom", "file://" + folder["page.html"]])
             start.ArgumentList.Add(argument);
         using var process = Process.Start(start)!;
         var page = process.StandardOutput.ReadToEndAsync();

@@ -23,7 +23,8 @@ public class AccuracyTableTests
         Assert.Equal(94.3733, table.Of("cifar10")[ten.Number], 3);
         Assert.Equal(73.5133, table.Of("cifar100")[hundred.Number], 3);
         // The counts of every row are those of the cell, and isomorphic cells share a class.
-        Assert.All(table.Networks, n => Assert.Equal((NasBench201Cell.Parse(n.Name).Macs(), NasBench201Cell.Parse(n.Name).Parameters()), (n.Macs, n.Parameters)));
+        Assert.All(table.Networks,
+            n => Assert.Equal((NasBench201Cell.Parse(n.Name).Macs(), NasBench201Cell.Parse(n.Name).Parameters()), (n.Macs, n.Parameters)));
         Assert.Equal(6466, table.Networks.Select(n => n.Class).Distinct().Count());
         Assert.Equal(6466, table.Networks.Select(n => (n.Class, NasBench201Cell.Parse(n.Name).Canonical(zero: true))).Distinct().Count());
         Assert.Throws<BayouException>(() => table.Of("imagenet"));

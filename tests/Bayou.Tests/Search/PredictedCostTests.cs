@@ -15,12 +15,15 @@ public class PredictedCostTests
         {
             Calls++;
             var e = candidate.Estimate;
-            FormCost Form(ModelForm form, double factor) => new(form, factor * (0.01 * e.Nodes + e.Macs / 1e7), e.Parameters, e.Macs, e.Macs * (form == ModelForm.Fp32 ? 1024 : 64), e.Parameters * (form == ModelForm.Fp32 ? 4 : 1));
+            FormCost Form(ModelForm form, double factor) =>
+                new(form, factor * (0.01 * e.Nodes + e.Macs / 1e7), e.Parameters, e.Macs, e.Macs * (form == ModelForm.Fp32 ? 1024 : 64),
+                e.Parameters * (form == ModelForm.Fp32 ? 4 : 1));
             return new(candidate.Key, Form(ModelForm.Fp32, 1), Form(ModelForm.Int8, 0.5));
         }
     }
 
-    private static Candidate Of(int i) => new($"c{i}", $"candidate {i}", 28, new CostEstimate(1000 * i, 1_000_000L * i * i, 10_000, 10 + i), _ => throw new InvalidOperationException());
+    private static Candidate Of(int i) =>
+        new($"c{i}", $"candidate {i}", 28, new CostEstimate(1000 * i, 1_000_000L * i * i, 10_000, 10 + i), _ => throw new InvalidOperationException());
 
     [Fact]
     public void First_candidates_are_measured_the_others_predicted()

@@ -22,7 +22,8 @@ public class SearchTests
 
     private static readonly ProposalContext Small = new(28, 1, 10), Photos = new(300, 3, 7);
 
-    private static List<Candidate> Nine => [.. Enumerable.Range(1, 9).Select(i => new Candidate($"c{i}", "", 8, new CostEstimate(i, i, i, i), _ => throw new InvalidOperationException()))];
+    private static List<Candidate> Nine =>
+        [.. Enumerable.Range(1, 9).Select(i => new Candidate($"c{i}", "", 8, new CostEstimate(i, i, i, i), _ => throw new InvalidOperationException()))];
 
     [Theory]
     [InlineData("3ms", 3)]
@@ -138,8 +139,10 @@ public class SearchTests
     {
         using var folder = new TempFolder();
         using var store = RunStore.Open(folder.Root);
-        var (_, ranking) = SuccessiveHalving.Run(Nine.Take(2).ToList(), new HalvingPlan(3, 10, 3, 1), new Judge(k => k == "c1" ? double.NaN : 0.2), store, null, default);
+        var (_, ranking) = SuccessiveHalving.Run(Nine.Take(2).ToList(), new HalvingPlan(3, 10, 3, 1), new Judge(k => k == "c1" ? double.NaN : 0.2), store,
+            null, default);
         Assert.Equal(["c2"], ranking.Select(c => c.Key));
-        Assert.Throws<BayouException>(() => SuccessiveHalving.Run(Nine.Take(2).ToList(), new HalvingPlan(3, 11, 3, 1), new Judge(_ => double.NaN), store, null, default));
+        Assert.Throws<BayouException>(() =>
+            SuccessiveHalving.Run(Nine.Take(2).ToList(), new HalvingPlan(3, 11, 3, 1), new Judge(_ => double.NaN), store, null, default));
     }
 }

@@ -68,7 +68,8 @@ public class SparseTrainingTests
             Assert.Equal(TrainOutcome.Cancelled, stopped.Outcome);
         }
         using var second = NewNet(99);
-        using var actual = Trainer.Train(second, new SyntheticSource(6), new SyntheticSource(2, shuffled: false), Sparse, new() { Seed = 5, RunFolder = folder.Root, Resume = true });
+        using var actual = Trainer.Train(second, new SyntheticSource(6), new SyntheticSource(2, shuffled: false), Sparse,
+            new() { Seed = 5, RunFolder = folder.Root, Resume = true });
         foreach (var (name, parameter) in whole.named_parameters()) TensorAssert.Same(parameter, second.get_parameter(name)!);
         foreach (var (name, average) in expected.Ema!.State) TensorAssert.Same(average, actual.Ema![name]);
         Assert.Equal(expected.Sparsity!.Updates, actual.Sparsity!.Updates);
@@ -85,7 +86,8 @@ public class SparseTrainingTests
         using var first = Trainer.Train(net, new SyntheticSource(6), null, Sparse with { Sparse = Sparse.Sparse! with { UpdateEvery = 0 } });
         Assert.Empty(first.Sparsity!.Updates);
         var zeros = net.named_parameters().Where(p => p.parameter.dim() is 2 or 4).ToDictionary(p => p.name, p => p.parameter.eq(0));
-        using var second = Trainer.Train(net, new SyntheticSource(6), null, Sparse with { Sparse = new SparseOptions { Init = SparseInit.Resume, UpdateEvery = 0 } });
+        using var second = Trainer.Train(net, new SyntheticSource(6), null,
+            Sparse with { Sparse = new SparseOptions { Init = SparseInit.Resume, UpdateEvery = 0 } });
         foreach (var (name, zero) in zeros) Assert.Equal(0, net.get_parameter(name)!.mul(zero).abs().sum().item<float>());
     }
 
@@ -104,7 +106,8 @@ public class SparseTrainingTests
         var random = new Random(1);
         for (var i = 0; i < 100; i++)
         {
-            var shapes = Enumerable.Range(0, random.Next(1, 8)).Select(_ => new long[] { random.Next(1, 64), random.Next(1, 64), random.Next(1, 6), random.Next(1, 6) }).ToArray();
+            var shapes = Enumerable.Range(0, random.Next(1, 8))
+                .Select(_ => new long[] { random.Next(1, 64), random.Next(1, 64), random.Next(1, 6), random.Next(1, 6) }).ToArray();
             var density = 0.05 + 0.9 * random.NextDouble();
             var densities = SparseMasks.Erk(shapes, density);
             var sizes = shapes.Select(s => s.Aggregate(1L, (a, b) => a * b)).ToArray();
@@ -128,7 +131,8 @@ public class SparseTrainingTests
             TensorAssert.Same(before - removed, pruned.reshape(groups, -1).sum(1));
             Assert.False(pruned.logical_and(mask.logical_not()).any().item<bool>());
             // Nothing that stays is smaller than what went, in each group.
-            var (kept, gone) = (weight.abs().masked_fill(pruned.logical_not(), 9).reshape(groups, -1).amin([1L]), weight.abs().masked_fill(mask.logical_not().logical_or(pruned), -1).reshape(groups, -1).amax([1L]));
+            var (kept, gone) = (weight.abs().masked_fill(pruned.logical_not(), 9).reshape(groups, -1).amin([1L]),
+                weight.abs().masked_fill(mask.logical_not().logical_or(pruned), -1).reshape(groups, -1).amax([1L]));
             Assert.True(kept.ge(gone).all().item<bool>());
             var grown = SparseMasks.GrowBest(rand(6, 4, 3, 3), pruned, removed);
             TensorAssert.Same(before, grown.reshape(groups, -1).sum(1));
@@ -180,7 +184,8 @@ public class SparseTrainingTests
         foreach (var (options, word) in new (SparseOptions, string)[]
         {
             (new() { Sparsity = 1 }, "sparsity"), (new() { PruneRate = 2 }, "prune rates"), (new() { UpdateEvery = -1 }, "updates"),
-            (new() { Grow = SparseCriterion.Magnitude }, "grown by magnitude"), (new() { Prune = SparseCriterion.Momentum }, "momentum"), (new() { Only = "nothing" }, "nothing"),
+            (new() { Grow = SparseCriterion.Magnitude }, "grown by magnitude"), (new() { Prune = SparseCriterion.Momentum }, "momentum"),
+            (new() { Only = "nothing" }, "nothing"),
         })
         {
             Assert.Contains(word, Assert.Throws<BayouException>(() => new SparseTraining(net, options, 10)).Message);

@@ -128,7 +128,9 @@ public class TrainPartsTests
         var lambdas = draws.Where(d => d.Kind == MixKind.Mixup).Select(d => d.Lambda).ToArray();
         Assert.InRange(lambdas.Average(), 0.49, 0.51);
         Assert.InRange(lambdas.Select(l => (l - 0.5) * (l - 0.5)).Average(), 0.0930, 0.0994);
-        Assert.Equal((0, 19, 0, 29), (draws.Where(d => d.Kind == MixKind.Cutmix).Min(d => d.CenterY), draws.Max(d => d.CenterY), draws.Where(d => d.Kind == MixKind.Cutmix).Min(d => d.CenterX), draws.Max(d => d.CenterX)));
+        Assert.Equal((0, 19, 0, 29),
+            (draws.Where(d => d.Kind == MixKind.Cutmix).Min(d => d.CenterY), draws.Max(d => d.CenterY),
+            draws.Where(d => d.Kind == MixKind.Cutmix).Min(d => d.CenterX), draws.Max(d => d.CenterX)));
     }
 
     [Fact]

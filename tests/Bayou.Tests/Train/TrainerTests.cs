@@ -56,7 +56,13 @@ public class TrainerTests
         using (var first = NewNet())
         {
             using var cancel = new CancellationTokenSource();
-            var options = new TrainerOptions { Seed = 5, RunFolder = folder.Root, Cancellation = cancel.Token, Progress = p => { if (p.Step == stopAfter) cancel.Cancel(); } };
+            var options = new TrainerOptions
+            {
+                Seed = 5,
+                RunFolder = folder.Root,
+                Cancellation = cancel.Token,
+                Progress = p => { if (p.Step == stopAfter) cancel.Cancel(); }
+            };
             using var stopped = Trainer.Train(first, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full, options);
             Assert.Equal(TrainOutcome.Cancelled, stopped.Outcome);
             Assert.Equal(stopAfter, stopped.Steps);
@@ -65,12 +71,14 @@ public class TrainerTests
         // Another network, another generator state: all must come from the checkpoint.
         using var second = NewNet(99);
         rand(17).Dispose();
-        using var actual = Trainer.Train(second, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full, new() { Seed = 5, RunFolder = folder.Root, Resume = true });
+        using var actual = Trainer.Train(second, new SyntheticSource(9), new SyntheticSource(3, shuffled: false), Full,
+            new() { Seed = 5, RunFolder = folder.Root, Resume = true });
         Assert.Equal(TrainOutcome.Completed, actual.Outcome);
         AssertSameState(StateOf(whole), StateOf(second));
         AssertSameState(expected.Ema!.State, actual.Ema!.State);
         AssertSameState(expected.Best!.State, actual.Best!.State);
-        Assert.Equal(expected.Curves.Select(c => (c.Epoch, c.Step, c.TrainLoss, c.Val, c.EmaVal)), actual.Curves.Select(c => (c.Epoch, c.Step, c.TrainLoss, c.Val, c.EmaVal)));
+        Assert.Equal(expected.Curves.Select(c => (c.Epoch, c.Step, c.TrainLoss, c.Val, c.EmaVal)),
+            actual.Curves.Select(c => (c.Epoch, c.Step, c.TrainLoss, c.Val, c.EmaVal)));
         Assert.Equal((expected.BestAccuracy, expected.BestEpoch, expected.BestIsEma), (actual.BestAccuracy, actual.BestEpoch, actual.BestIsEma));
     }
 
@@ -112,8 +120,10 @@ public class TrainerTests
         var recipe = Full with { Epochs = 1 };
         Trainer.Train(network, new SyntheticSource(4), null, recipe, new() { RunFolder = folder.Root }).Dispose();
         var resume = new TrainerOptions { RunFolder = folder.Root, Resume = true };
-        Assert.Contains("recipe", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe with { BaseLr = 1e-3 }, resume)).Message);
-        Assert.Contains("seed", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe, resume with { Seed = 3 })).Message);
+        Assert.Contains("recipe",
+            Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe with { BaseLr = 1e-3 }, resume)).Message);
+        Assert.Contains("seed",
+            Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, recipe, resume with { Seed = 3 })).Message);
         Assert.Contains("pictures", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(5), null, recipe, resume)).Message);
         using var other = new TinyNet(5);
         Assert.Contains("head", Assert.Throws<BayouException>(() => Trainer.Train(other, new SyntheticSource(4), null, recipe, resume)).Message);
@@ -199,7 +209,11 @@ public class TrainerTests
     {
         using var network = NewNet();
         var counts = new List<long>();
-        var options = new TrainerOptions { Progress = p => { if (p.Step % 50 == 0) counts.Add(counts.Count < 2 ? LiveTensors.Settled() : Tensor.TotalCount); } };
+        var options = new TrainerOptions
+        {
+            Progress = p =>
+            { if (p.Step % 50 == 0) counts.Add(counts.Count < 2 ? LiveTensors.Settled() : Tensor.TotalCount); }
+        };
         Trainer.Train(network, new SyntheticSource(300, 2), null, Full with { Batch = 2, Epochs = 1, UpdateFreq = 1 }, options).Dispose();
         Assert.Equal(6, counts.Count);
         Assert.True(counts[^1] - counts[1] <= 2, $"live tensors: {string.Join(", ", counts)}");
@@ -209,9 +223,13 @@ public class TrainerTests
     public void What_does_not_fit_is_refused()
     {
         using var network = NewNet();
-        Assert.Contains("batches of 16", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, new Recipe { Batch = 16 })).Message);
-        Assert.Contains("classes", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), new SyntheticSource(4, classes: 3), new Recipe { Batch = 8 })).Message);
-        Assert.Contains("shorter", Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(1), null, new Recipe { Batch = 8, UpdateFreq = 2 })).Message);
+        Assert.Contains("batches of 16",
+            Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), null, new Recipe { Batch = 16 })).Message);
+        Assert.Contains("classes",
+            Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(4), new SyntheticSource(4, classes: 3), new Recipe { Batch = 8 }))
+            .Message);
+        Assert.Contains("shorter",
+            Assert.Throws<BayouException>(() => Trainer.Train(network, new SyntheticSource(1), null, new Recipe { Batch = 8, UpdateFreq = 2 })).Message);
     }
 
     [Fact]
@@ -264,7 +282,8 @@ public class TrainerTests
                 using (pair[0])
                 using (pair[1])
                 {
-                    yield return new(cat([pair[0].Images, pair[1].Images]).DetachFromDisposeScope(), cat([pair[0].Labels, pair[1].Labels]).DetachFromDisposeScope(), [.. pair[0].Indices, .. pair[1].Indices], pair[0].Number / 2);
+                    yield return new(cat([pair[0].Images, pair[1].Images]).DetachFromDisposeScope(),
+                        cat([pair[0].Labels, pair[1].Labels]).DetachFromDisposeScope(), [.. pair[0].Indices, .. pair[1].Indices], pair[0].Number / 2);
                 }
             }
         }

@@ -9,7 +9,8 @@ namespace Bayou.Tests;
 /// <summary>Numbers of a network's own training, and layers that follow their weights.</summary>
 public class TrainingSettingsTests
 {
-    private static AViT Adaptive() => new(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = 6, Classes = 4 }, new HaltingGate());
+    private static AViT Adaptive() =>
+        new(new VisionTransformerConfig { ImageSize = 16, Patch = 4, Dim = 12, Heads = 3, Depth = 6, Classes = 4 }, new HaltingGate());
 
     [Fact]
     public void Settings_reach_the_network_and_unknown_ones_are_refused_with_all_names()
@@ -41,7 +42,8 @@ public class TrainingSettingsTests
         void Train(double ponder, bool resume)
         {
             manual_seed(0);
-            using var net = new AViT(new VisionTransformerConfig { ImageSize = 8, Patch = 4, Dim = 4, Heads = 1, Depth = 2, Classes = source.Classes }, new HaltingGate())
+            using var net = new AViT(new VisionTransformerConfig { ImageSize = 8, Patch = 4, Dim = 4, Heads = 1, Depth = 2, Classes = source.Classes },
+                new HaltingGate())
             {
                 PonderScale = ponder,
             };

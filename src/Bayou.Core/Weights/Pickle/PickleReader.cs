@@ -39,7 +39,8 @@ internal sealed class PickleReader(MappedFile file, long start, long end)
         {
             Charge(1);
             var op = Byte();
-            if (op == '.') return marks.Count == 0 && stack.Count == 1 ? stack[0] : throw file.Damaged("its pickle ends with a stack that does not hold one value");
+            if (op == '.') return marks.Count == 0 && stack.Count == 1
+                ? stack[0] : throw file.Damaged("its pickle ends with a stack that does not hold one value");
             Step(op);
         }
     }
@@ -284,7 +285,8 @@ internal sealed class PickleReader(MappedFile file, long start, long end)
     // ---- numbers written as text ----
 
     private long Index(string line) =>
-        long.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out var index) ? index : throw file.Damaged("its pickle has a memo index that is not a number");
+        long.TryParse(line, NumberStyles.None, CultureInfo.InvariantCulture, out var index)
+            ? index : throw file.Damaged("its pickle has a memo index that is not a number");
 
     private object TextInteger(string line)
     {

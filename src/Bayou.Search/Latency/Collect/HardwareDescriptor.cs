@@ -56,7 +56,8 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
             "zero" => new NasBench201Zero(),
             _ => new TwiceSum(),
         };
-        using (layer) return new OnnxRunner(OnnxWriter.ToBytes(GraphPasses.Simplify(Capture.Trace(layer, 1, channels, side, side))), new OnnxRunnerOptions { Threads = threads });
+        using (layer) return new OnnxRunner(OnnxWriter.ToBytes(GraphPasses.Simplify(Capture.Trace(layer, 1, channels, side, side))),
+            new OnnxRunnerOptions { Threads = threads });
     }
 
     private static void RunOften(OnnxRunner runner, int batch, int channels, int side, int times)
@@ -111,7 +112,9 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
         var seconds = Best(() =>
         {
             double a = 1, b = 2, c = 3, d = 4;
-            for (var i = 0; i < steps; i++) (a, b, c, d) = (Math.FusedMultiplyAdd(a, 0.5, 1), Math.FusedMultiplyAdd(b, 0.5, 1), Math.FusedMultiplyAdd(c, 0.5, 1), Math.FusedMultiplyAdd(d, 0.5, 1));
+            for (var i = 0; i < steps; i++)
+                (a, b, c, d) = (Math.FusedMultiplyAdd(a, 0.5, 1), Math.FusedMultiplyAdd(b, 0.5, 1), Math.FusedMultiplyAdd(c, 0.5, 1),
+                Math.FusedMultiplyAdd(d, 0.5, 1));
             sum += a + b + c + d;
         });
         GC.KeepAlive(sum);
@@ -127,7 +130,8 @@ public sealed record HardwareDescriptor(string Source, string Reason, string[] N
         {
             var (a, b, c, d) = (one, one, one, one);
             for (var i = 0; i < steps; i++)
-                (a, b, c, d) = (Vector.FusedMultiplyAdd(a, half, one), Vector.FusedMultiplyAdd(b, half, one), Vector.FusedMultiplyAdd(c, half, one), Vector.FusedMultiplyAdd(d, half, one));
+                (a, b, c, d) = (Vector.FusedMultiplyAdd(a, half, one), Vector.FusedMultiplyAdd(b, half, one), Vector.FusedMultiplyAdd(c, half, one),
+                    Vector.FusedMultiplyAdd(d, half, one));
             sum += a + b + c + d;
         });
         GC.KeepAlive(sum);

@@ -39,7 +39,8 @@ public sealed record CollectOptions
 public sealed record CollectedLatency(int Architecture, double P50, double P10, double P90, double Spread, int Runs)
 {
     /// <summary>
-    /// The latency that predictors learn: the median where the rounds agree within 10 %, else the 10th percentile, which other programs on the machine disturb far less.
+    /// The latency that predictors learn: the median where the rounds agree within 10 %, else the 10th percentile, which other programs on the machine disturb
+    /// far less.
     /// </summary>
     public double Ms => Spread > 0.1 ? P10 : P50;
 }
@@ -48,8 +49,8 @@ public sealed record CollectedLatency(int Architecture, double P50, double P10, 
 public sealed record CollectedDevice(string Space, string Runtime, int Batch, int Threads, string Cpu, string Os, int Seed);
 
 /// <summary>
-/// The automated pipeline of MAPLE on this machine (specs/maple.md, section 1.4): draw a cell, build its network, capture it, write ONNX, deploy it to ONNX Runtime, warm up, measure in rounds,
-/// store. What is stored is never measured again.
+/// The automated pipeline of MAPLE on this machine (specs/maple.md, section 1.4): draw a cell, build its network, capture it, write ONNX, deploy it to ONNX
+/// Runtime, warm up, measure in rounds, store. What is stored is never measured again.
 /// </summary>
 public static class LatencyCollector
 {
@@ -88,7 +89,8 @@ public static class LatencyCollector
     public static IReadOnlyList<int> Wanted(LatencySpace space, CollectOptions options)
     {
         var described = space.Probes.Concat(space.References).Distinct().ToArray();
-        if (options.Count < 1 || options.Count > space.Count - described.Length) throw new BayouException($"--count {options.Count}: 1 to {space.Count - described.Length} networks are possible");
+        if (options.Count < 1 || options.Count > space.Count - described.Length)
+            throw new BayouException($"--count {options.Count}: 1 to {space.Count - described.Length} networks are possible");
         var rest = Enumerable.Range(0, space.Count).Except(described).ToArray();
         new Random(options.Seed).Shuffle(rest);
         return [.. described, .. rest.Take(options.Count)];
@@ -114,7 +116,14 @@ public static class LatencyCollector
         LatencyMeasurement? best = null;
         for (var attempt = 0; attempt < options.Attempts && best is not { Noisy: false }; attempt++)
         {
-            var latency = runner.MeasureLatency(new LatencyOptions { Batch = options.Batch, MinSeconds = options.Seconds, MinRuns = 50, WarmUpSeconds = 0.05, MaxSeconds = 10 });
+            var latency = runner.MeasureLatency(new LatencyOptions
+            {
+                Batch = options.Batch,
+                MinSeconds = options.Seconds,
+                MinRuns = 50,
+                WarmUpSeconds = 0.05,
+                MaxSeconds = 10
+            });
             if (best is null || latency.Spread < best.Spread) best = latency;
         }
         return new(number, best!.P50, best.P10, best.P90, best.Spread, best.Runs);

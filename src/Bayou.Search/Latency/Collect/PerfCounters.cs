@@ -3,7 +3,8 @@ using System.Runtime.InteropServices;
 namespace Bayou.Search;
 
 /// <summary>
-/// Hardware counters of the calling thread through Linux's perf_event_open, user space only (specs/maple.md, section 1.4). Counts are scaled where the processor had to share its counters.
+/// Hardware counters of the calling thread through Linux's perf_event_open, user space only (specs/maple.md, section 1.4). Counts are scaled where the
+/// processor had to share its counters.
 /// </summary>
 public sealed partial class PerfCounters : IDisposable
 {
@@ -75,7 +76,8 @@ public sealed partial class PerfCounters : IDisposable
         var number = RuntimeInformation.ProcessArchitecture == Architecture.X64 ? SyscallX64 : SyscallArm64;
         var file = (int)Syscall(number, (nint)attribute, 0, -1, -1, 0);
         const int noSuchEntry = 2;
-        error = file >= 0 ? "" : Marshal.GetLastPInvokeError() is var code && code == noSuchEntry ? "the processor shows no such event, as in most virtual machines" : Marshal.GetPInvokeErrorMessage(code);
+        error = file >= 0 ? "" : Marshal.GetLastPInvokeError() is var code && code == noSuchEntry
+            ? "the processor shows no such event, as in most virtual machines" : Marshal.GetPInvokeErrorMessage(code);
         return file;
     }
 

@@ -25,13 +25,15 @@ public static class HelpEncoding
     private const int Nodes = 9, Kinds = 8;
 
     /// <summary>Order of the one-hot columns that the published checkpoint was trained with.</summary>
-    public static IReadOnlyList<string> PublishedOrder { get; } = ["input", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3", "none", "skip_connect", "output", "global"];
+    public static IReadOnlyList<string> PublishedOrder { get; } =
+        ["input", "avg_pool_3x3", "nor_conv_1x1", "nor_conv_3x3", "none", "skip_connect", "output", "global"];
 
     // Operations are nodes 1..6 in the order of the edges, 0 the input, 7 the output.
     private static readonly int[][] Successors = [[1, 2, 4], [3, 5], [6], [6], [7], [7], [7]];
 
     /// <summary>
-    /// NAS-Bench-201: operations are the nodes of a graph, and a global node that every node is joined to is appended; self-loops are set and the matrix is transposed.
+    /// NAS-Bench-201: operations are the nodes of a graph, and a global node that every node is joined to is appended; self-loops are set and the matrix is
+    /// transposed.
     /// </summary>
     /// <param name="cells">The cells.</param>
     /// <param name="order">Names of the one-hot columns; null takes <see cref="PublishedOrder"/>.</param>
@@ -60,7 +62,9 @@ public static class HelpEncoding
         return new(tensor(features, [cells.Count, Nodes, Kinds]), tensor(adjacency, [Nodes, Nodes]));
     }
 
-    /// <summary>FBNet: 22 layers of 9 choices; six numbers a layer, all zero for a skipped one, else one-hot of the kernel (3 or 5) and of the choice among four.</summary>
+    /// <summary>
+    /// FBNet: 22 layers of 9 choices; six numbers a layer, all zero for a skipped one, else one-hot of the kernel (3 or 5) and of the choice among four.
+    /// </summary>
     /// <param name="blocks">One row of 22 numbers 0..8 for each network.</param>
     /// <exception cref="BayouException">A row has another length or number.</exception>
     public static HelpInput FBNet(IReadOnlyList<int[]> blocks)
@@ -69,7 +73,8 @@ public static class HelpEncoding
         var features = new float[blocks.Count * layers * width];
         for (var n = 0; n < blocks.Count; n++)
         {
-            if (blocks[n].Length != layers || blocks[n].Any(b => b is < 0 or > 8)) throw new BayouException($"HELP: network {n} is no FBNet network: {layers} numbers 0 to 8 are needed");
+            if (blocks[n].Length != layers || blocks[n].Any(b => b is < 0 or > 8))
+                throw new BayouException($"HELP: network {n} is no FBNet network: {layers} numbers 0 to 8 are needed");
             for (var l = 0; l < layers; l++)
             {
                 if (blocks[n][l] == 8) continue;
@@ -82,8 +87,8 @@ public static class HelpEncoding
     }
 
     /// <summary>
-    /// Once-for-all (MobileNetV3): 20 blocks in five stages of four, each with a kernel (3, 5, 7) and an expansion (3, 4, 6), all zero where a stage is shallower; then the resolution,
-    /// 128 to 224 in steps of four. 145 numbers: kernels 60, expansions 60, resolution 25.
+    /// Once-for-all (MobileNetV3): 20 blocks in five stages of four, each with a kernel (3, 5, 7) and an expansion (3, 4, 6), all zero where a stage is
+    /// shallower; then the resolution, 128 to 224 in steps of four. 145 numbers: kernels 60, expansions 60, resolution 25.
     /// </summary>
     /// <exception cref="BayouException">A network has another number of blocks or stages, or a choice that the space lacks.</exception>
     public static HelpInput Ofa(IReadOnlyList<OfaArchitecture> architectures)
@@ -103,12 +108,14 @@ public static class HelpEncoding
                 features[n * width + kinds * (blocks + b) + Choice(expansions, a.Expansions[b], "expansion")] = 1;
             }
             var size = a.Resolution - 128;
-            if (size < 0 || size % 4 != 0 || size / 4 >= sizes) throw new BayouException($"HELP: network {n} has resolution {a.Resolution}: 128 to 224 in steps of 4 are possible");
+            if (size < 0 || size % 4 != 0 || size / 4 >= sizes)
+                throw new BayouException($"HELP: network {n} has resolution {a.Resolution}: 128 to 224 in steps of 4 are possible");
             features[n * width + 2 * blocks * kinds + size / 4] = 1;
         }
         return new(tensor(features, [architectures.Count, width]), null);
 
-        static int Choice(int[] all, int value, string what) => Array.IndexOf(all, value) is var at and >= 0 ? at : throw new BayouException($"HELP: {what} {value} is none of {string.Join(", ", all)}");
+        static int Choice(int[] all, int value, string what) =>
+            Array.IndexOf(all, value) is var at and >= 0 ? at : throw new BayouException($"HELP: {what} {value} is none of {string.Join(", ", all)}");
     }
 }
 

@@ -6,8 +6,8 @@ using static TorchSharp.torch;
 namespace Bayou.Search;
 
 /// <summary>
-/// HELP's predictor, its learned learning rates and its inference network (NeurIPS 2021, arXiv 2106.08630; specs/help.md, sections 1.3 and 1.4). Parameters are kept by the names of the official
-/// checkpoints, because adaptation computes with changed copies of them.
+/// HELP's predictor, its learned learning rates and its inference network (NeurIPS 2021, arXiv 2106.08630; specs/help.md, sections 1.3 and 1.4). Parameters are
+/// kept by the names of the official checkpoints, because adaptation computes with changed copies of them.
 /// </summary>
 public sealed class HelpNetwork : IDisposable
 {
@@ -172,7 +172,8 @@ public sealed class HelpNetwork : IDisposable
         {
             var loss = nn.functional.mse_loss(Forward(now, x, hardware), target);
             losses[step] = loss.item<float>();
-            if (!double.IsFinite(losses[step])) throw new BayouException($"HELP: the error of the measured architectures is {losses[step]} before step {step + 1}: check the measurements, or lower the learned rates by training again");
+            if (!double.IsFinite(losses[step]))
+                throw new BayouException($"HELP: the error of the measured architectures is {losses[step]} before step {step + 1}: check the measurements, or lower the learned rates by training again");
             var gradients = autograd.grad([loss], names.Select(n => now[n]).ToArray(), retain_graph: differentiable, create_graph: secondOrder);
             for (var i = 0; i < names.Length; i++)
             {
@@ -183,13 +184,16 @@ public sealed class HelpNetwork : IDisposable
         return (now, losses);
     }
 
-    /// <summary>Loads an official checkpoint (.pth or .pt with model, inference_network, task_lr) or a file that <see cref="Save"/> wrote. The sizes come from the file.</summary>
+    /// <summary>
+    /// Loads an official checkpoint (.pth or .pt with model, inference_network, task_lr) or a file that <see cref="Save"/> wrote. The sizes come from the file.
+    /// </summary>
     /// <exception cref="BayouException">The file cannot be read, or is no HELP checkpoint.</exception>
     public static HelpNetwork Load(string path)
     {
         using var scope = NewDisposeScope();
         var state = Read(path);
-        Tensor Get(string key) => state.TryGetValue(key, out var value) ? value : throw new BayouException($"'{path}' is no HELP checkpoint: it has no '{key}'");
+        Tensor Get(string key) =>
+            state.TryGetValue(key, out var value) ? value : throw new BayouException($"'{path}' is no HELP checkpoint: it has no '{key}'");
         var fc3 = Get("meta_learner.fc3.weight");
         int? features = state.TryGetValue("meta_learner.fc1.weight", out var fc1) ? (int)fc1.shape[1] : null;
         var network = new HelpNetwork(features, (int)(fc3.shape[0] / 2), (int)Get("meta_learner.fc_hw1.weight").shape[1]);
@@ -197,7 +201,8 @@ public sealed class HelpNetwork : IDisposable
         foreach (var (key, parameter) in network.State())
         {
             var value = Get(key);
-            if (!value.shape.SequenceEqual(parameter.shape)) throw new BayouException($"'{path}': '{key}' is {new Ints(value.shape)}, {new Ints(parameter.shape)} fits");
+            if (!value.shape.SequenceEqual(parameter.shape))
+                throw new BayouException($"'{path}': '{key}' is {new Ints(value.shape)}, {new Ints(parameter.shape)} fits");
             parameter.copy_(value);
         }
         return network;
@@ -228,7 +233,8 @@ public sealed class HelpNetwork : IDisposable
             foreach (var key in file.Keys) state[key] = file.Get(key);
         }
         if (state.ContainsKey("z_encoder.0.weight")) return state;
-        if (!state.ContainsKey("meta_learner.fc3.weight")) throw new BayouException($"'{path}' is no HELP checkpoint: it has no 'meta_learner.fc3.weight', but {string.Join(", ", state.Keys.Take(3))}...");
+        if (!state.ContainsKey("meta_learner.fc3.weight"))
+            throw new BayouException($"'{path}' is no HELP checkpoint: it has no 'meta_learner.fc3.weight', but {string.Join(", ", state.Keys.Take(3))}...");
         foreach (var (section, prefix) in new[] { ("inference_network", ""), ("task_lr", "task_lr.") })
         {
             using var file = WeightFile.Open(path, section);

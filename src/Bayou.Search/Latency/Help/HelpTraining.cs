@@ -45,7 +45,8 @@ public static class HelpTraining
     /// <param name="progress">Called after every episode with its number and loss.</param>
     /// <param name="cancel">Ends it.</param>
     /// <exception cref="BayouException">There are too few source devices or networks.</exception>
-    public static HelpNetwork Train(LatencyTable table, IReadOnlyList<string> sources, HelpOptions options, int seed, Action<int, double>? progress = null, CancellationToken cancel = default)
+    public static HelpNetwork Train(LatencyTable table, IReadOnlyList<string> sources, HelpOptions options, int seed, Action<int, double>? progress = null,
+        CancellationToken cancel = default)
     {
         if (sources.Count < 2) throw new BayouException($"HELP is meta-trained on several devices; {sources.Count} was given");
         using var scope = NewDisposeScope();
@@ -58,10 +59,12 @@ public static class HelpTraining
         var devices = sources.Select(name =>
         {
             var (column, middle) = (table[name], table.TrainPool(name));
-            if (middle.Length < options.Support + options.Query) throw new BayouException($"HELP: {name} has {middle.Length} networks for training, an episode needs {options.Support + options.Query}");
+            if (middle.Length < options.Support + options.Query)
+                throw new BayouException($"HELP: {name} has {middle.Length} networks for training, an episode needs {options.Support + options.Query}");
             var scaling = Scaling.Of([.. middle.Select(a => column[a])], 0.9);
             var references = space.References.Select(a => column[a]).ToArray();
-            return (Pool: middle, Target: Floats(scaling.Scale([.. pool.Select(a => column[a])])).reshape(-1, 1), Hardware: Floats(Scaling.Of(references, 1).Scale(references)));
+            return (Pool: middle, Target: Floats(scaling.Scale([.. pool.Select(a => column[a])])).reshape(-1, 1),
+                Hardware: Floats(Scaling.Of(references, 1).Scale(references)));
         }).ToArray();
         using var optimizer = optim.Adam(network.All, options.LearningRate);
         for (var episode = 0; episode < options.Episodes; episode++)
@@ -82,7 +85,8 @@ public static class HelpTraining
                 var query = Indices(picked.Skip(options.Support).Take(options.Query));
                 var (mean, std) = network.Posterior(hardware);
                 var modulated = network.Modulate(mean.Plus(randn_like(mean) * std));
-                var (adapted, _) = network.Adapt(modulated, all.Rows(support), target.index_select(0, support), hardware, options.InnerSteps, differentiable: true, options.SecondOrder);
+                var (adapted, _) = network.Adapt(modulated, all.Rows(support), target.index_select(0, support), hardware, options.InnerSteps,
+                    differentiable: true, options.SecondOrder);
                 var loss = nn.functional.mse_loss(network.Forward(adapted, all.Rows(query), hardware), target.index_select(0, query));
                 sum += loss.item<float>();
                 // Task by task: the gradients add up, and a task's graph is gone before the next.

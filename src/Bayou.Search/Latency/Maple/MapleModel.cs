@@ -4,8 +4,8 @@ using static TorchSharp.torch;
 namespace Bayou.Search;
 
 /// <summary>
-/// MAPLE's regression (arXiv 2111.15106, 2204.12950; specs/maple.md, section 1.3): latency from a one-hot architecture and a descriptor of the hardware. Descriptors are z-scored over the source
-/// devices, ln latencies over the source devices' rows.
+/// MAPLE's regression (arXiv 2111.15106, 2204.12950; specs/maple.md, section 1.3): latency from a one-hot architecture and a descriptor of the hardware.
+/// Descriptors are z-scored over the source devices, ln latencies over the source devices' rows.
 /// </summary>
 public sealed class MapleModel : IDisposable
 {
@@ -40,7 +40,8 @@ public sealed class MapleModel : IDisposable
     /// <exception cref="BayouException">No sources, descriptors of different lengths, or a latency that is not positive.</exception>
     public static MapleModel Create(Sequential network, IReadOnlyList<double[]> sourceDescriptors, IReadOnlyList<double> sourceLatencies)
     {
-        if (sourceDescriptors.Count == 0 || sourceDescriptors.Any(d => d.Length != sourceDescriptors[0].Length)) throw new BayouException("MAPLE: source devices with descriptors of one length are needed");
+        if (sourceDescriptors.Count == 0 || sourceDescriptors.Any(d => d.Length != sourceDescriptors[0].Length))
+            throw new BayouException("MAPLE: source devices with descriptors of one length are needed");
         if (sourceLatencies.Any(l => !(l > 0))) throw new BayouException("MAPLE: every latency must be positive");
         var length = sourceDescriptors[0].Length;
         var (mean, std) = (new double[length], new double[length]);
@@ -89,7 +90,8 @@ public sealed class MapleModel : IDisposable
         WeightFile.Save(path,
         [
             .. Network.named_parameters().Select(p => KeyValuePair.Create($"network.{p.name}", (Tensor)p.parameter)),
-            new("descriptor.mean", tensor(descriptorMean)), new("descriptor.std", tensor(descriptorStd)), new("target", tensor(new[] { TargetMean, TargetStd })),
+            new("descriptor.mean", tensor(descriptorMean)), new("descriptor.std", tensor(descriptorStd)),
+            new("target", tensor(new[] { TargetMean, TargetStd })),
         ], about);
     }
 

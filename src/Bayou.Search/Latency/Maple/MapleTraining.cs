@@ -45,13 +45,15 @@ public static class MapleTraining
     /// <param name="options">How.</param>
     /// <param name="seed">Makes it repeatable.</param>
     public static MapleModel Train(
-        IReadOnlyList<float[]> encodings, IReadOnlyList<(double[] Descriptor, double[] Latencies)> sources, double[] targetDescriptor, IReadOnlyList<MapleSample> samples, MapleOptions options, int seed)
+        IReadOnlyList<float[]> encodings, IReadOnlyList<(double[] Descriptor, double[] Latencies)> sources, double[] targetDescriptor,
+        IReadOnlyList<MapleSample> samples, MapleOptions options, int seed)
     {
         using var scope = NewDisposeScope();
         manual_seed(seed);
         var random = new Random(seed);
         var training = sources.SelectMany(s => s.Latencies).Where(double.IsFinite).ToArray();
-        var model = MapleModel.Create(MapleModel.NewNetwork(encodings[0].Length + targetDescriptor.Length, options.Hidden), [.. sources.Select(s => s.Descriptor)], training);
+        var model = MapleModel.Create(MapleModel.NewNetwork(encodings[0].Length + targetDescriptor.Length, options.Hidden),
+            [.. sources.Select(s => s.Descriptor)], training);
         var network = model.Network;
         var normalized = sources.Select(s => model.Normalize(s.Descriptor)).ToArray();
         var target = model.Normalize(targetDescriptor);

@@ -6,19 +6,22 @@ namespace Bayou.Search;
 public static class MapleWeights
 {
     /// <summary>
-    /// The dense descriptor of a device: ln(1 + count / latency) for every operator and event, operators first. Dividing by the operator's latency is what lets one model serve several runtimes.
+    /// The dense descriptor of a device: ln(1 + count / latency) for every operator and event, operators first. Dividing by the operator's latency is what lets
+    /// one model serve several runtimes.
     /// </summary>
     /// <param name="counters">[operator][event].</param>
     /// <param name="operatorLatency">Milliseconds of each operator.</param>
     /// <exception cref="BayouException">There are not as many latencies as operators.</exception>
     public static double[] Descriptor(IReadOnlyList<IReadOnlyList<double>> counters, IReadOnlyList<double> operatorLatency)
     {
-        if (counters.Count != operatorLatency.Count) throw new BayouException($"MAPLE: counters of {counters.Count} operators and latencies of {operatorLatency.Count}");
+        if (counters.Count != operatorLatency.Count)
+            throw new BayouException($"MAPLE: counters of {counters.Count} operators and latencies of {operatorLatency.Count}");
         return [.. counters.SelectMany((events, o) => events.Select(count => Math.Log(1 + count / operatorLatency[o])))];
     }
 
     /// <summary>
-    /// Likeness of each source to the target: exp(-d^2 / (2 s^2)) with d the distance of the normalised descriptors and s the median of d. A numeric stand-in for MAPLE-X's comparison of specifications.
+    /// Likeness of each source to the target: exp(-d^2 / (2 s^2)) with d the distance of the normalised descriptors and s the median of d. A numeric stand-in
+    /// for MAPLE-X's comparison of specifications.
     /// </summary>
     public static double[] Similarity(IReadOnlyList<double[]> sources, double[] target)
     {
@@ -28,7 +31,8 @@ public static class MapleWeights
     }
 
     /// <summary>
-    /// Weights of training rows: those of the source rows (device by device, mean 1), then one for each of the k rows of the target, which together weigh as much as one source device.
+    /// Weights of training rows: those of the source rows (device by device, mean 1), then one for each of the k rows of the target, which together weigh as
+    /// much as one source device.
     /// </summary>
     /// <param name="similarity">One number a source device; all 1 for plain MAPLE.</param>
     /// <param name="rowsPerSource">Rows of each source device.</param>
@@ -41,12 +45,14 @@ public static class MapleWeights
     }
 
     /// <summary>
-    /// Pairs (measured i, other j) whose latencies differ by at most <paramref name="tolerance"/> of i's on every source device: j may take i's latency on the target as an example of its own.
+    /// Pairs (measured i, other j) whose latencies differ by at most <paramref name="tolerance"/> of i's on every source device: j may take i's latency on the
+    /// target as an example of its own.
     /// </summary>
     /// <param name="sources">Latencies of every source device by architecture.</param>
     /// <param name="measured">Architectures measured on the target.</param>
     /// <param name="tolerance">0.02 to 0.05 for real pools.</param>
-    public static IReadOnlyList<(int Measured, int Other)> VirtualPairs(IReadOnlyList<IReadOnlyList<double>> sources, IReadOnlyList<int> measured, double tolerance)
+    public static IReadOnlyList<(int Measured, int Other)> VirtualPairs(IReadOnlyList<IReadOnlyList<double>> sources, IReadOnlyList<int> measured,
+        double tolerance)
     {
         var pairs = new List<(int, int)>();
         foreach (var i in measured)

@@ -25,7 +25,8 @@ public sealed class HelpMethod(LatencyTable table, IReadOnlyList<string> sources
     /// <inheritdoc/>
     public ILatencyPredictor Adapt(LatencyTarget target, int seed)
     {
-        if (target.References is null) throw new BayouException($"HELP needs the latencies of the {space.References.Count} reference networks of {space.Name} on {target.Name}: measure numbers {string.Join(", ", space.References)}");
+        if (target.References is null)
+            throw new BayouException($"HELP needs the latencies of the {space.References.Count} reference networks of {space.Name} on {target.Name}: measure numbers {string.Join(", ", space.References)}");
         using var scope = NewDisposeScope();
         var hardware = Floats(Scaling.Of([.. target.References], 1).Scale([.. target.References]));
         var scaling = Range(target);
@@ -37,15 +38,19 @@ public sealed class HelpMethod(LatencyTable table, IReadOnlyList<string> sources
             if (steps > 0)
             {
                 var support = space.EncodeForHelp([.. target.Samples.Select(s => s.Architecture)]);
-                using (enable_grad()) modulated = network.Adapt(modulated, support, Floats(scaling.Scale([.. target.Samples.Select(s => s.Ms)])).reshape(-1, 1), hardware, steps).Adapted;
+                using (enable_grad()) modulated =
+                    network.Adapt(modulated, support, Floats(scaling.Scale([.. target.Samples.Select(s => s.Ms)])).reshape(-1, 1), hardware, steps).Adapted;
             }
-            return new Predictor(space, network, modulated.ToDictionary(p => p.Key, p => p.Value.detach().MoveToOuterDisposeScope()), hardware.MoveToOuterDisposeScope(), scaling, target.Samples.Concat(space.References.Select((a, i) => (a, target.References[i]))).Min(s => s.Item2) / 2);
+            return new Predictor(space, network, modulated.ToDictionary(p => p.Key, p => p.Value.detach().MoveToOuterDisposeScope()),
+                hardware.MoveToOuterDisposeScope(), scaling,
+                target.Samples.Concat(space.References.Select((a, i) => (a, target.References[i]))).Min(s => s.Item2) / 2);
         }
     }
 
     /// <summary>
-    /// The network was trained on latencies scaled by the ends of a device's whole pool; nothing but measured networks may tell them here. The range of k measurements is widened at each end by this many
-    /// times its mean gap, range / (k - 1): the number with which the ends of the source devices' pools come out best.
+    /// The network was trained on latencies scaled by the ends of a device's whole pool; nothing but measured networks may tell them here. The range of k
+    /// measurements is widened at each end by this many times its mean gap, range / (k - 1): the number with which the ends of the source devices' pools come
+    /// out best.
     /// </summary>
     public double Margin(int samples)
     {

@@ -4,8 +4,8 @@ using Bayou.Core;
 namespace Bayou.Search;
 
 /// <summary>
-/// MAPLE on a space. Without hardware descriptors, which published tables lack, the latencies of the space's probe networks (ln ms) stand in for them; every output names that. With them (MAPLE-Edge)
-/// sources and target are machines that `bayou latency collect` described.
+/// MAPLE on a space. Without hardware descriptors, which published tables lack, the latencies of the space's probe networks (ln ms) stand in for them; every
+/// output names that. With them (MAPLE-Edge) sources and target are machines that `bayou latency collect` described.
 /// </summary>
 /// <param name="table">Measured latencies.</param>
 /// <param name="sources">Source devices.</param>
@@ -13,13 +13,15 @@ namespace Bayou.Search;
 /// <param name="useDescriptor">False leaves the descriptor out (all zero), to show what it is worth.</param>
 /// <param name="hardware">Descriptors of the source devices; null takes the probes.</param>
 public sealed class MapleMethod(
-    LatencyTable table, IReadOnlyList<string> sources, MapleOptions? options = null, bool useDescriptor = true, IReadOnlyDictionary<string, HardwareDescriptor>? hardware = null) : ILatencyMethod
+    LatencyTable table, IReadOnlyList<string> sources, MapleOptions? options = null, bool useDescriptor = true,
+        IReadOnlyDictionary<string, HardwareDescriptor>? hardware = null) : ILatencyMethod
 {
     private readonly MapleOptions options = options ?? new();
     private readonly int[] pool = Pool(table, sources);
 
     /// <inheritdoc/>
-    public string Name => hardware is not null ? "maple-edge" : !useDescriptor ? "maple-blind" : options.WeightBySimilarity || options.VirtualTolerance > 0 ? "maple-x" : "maple";
+    public string Name =>
+        hardware is not null ? "maple-edge" : !useDescriptor ? "maple-blind" : options.WeightBySimilarity || options.VirtualTolerance > 0 ? "maple-x" : "maple";
 
     /// <inheritdoc/>
     public int Descriptor => useDescriptor && hardware is null ? table.Space.Probes.Count : 0;
@@ -48,7 +50,8 @@ public sealed class MapleMethod(
         return new(space, model, descriptor);
     }
 
-    private double[] OfSource(string source) => hardware is not null ? hardware[source].Logarithms : Probes([.. table.Space.Probes.Select(p => table[source][p])]);
+    private double[] OfSource(string source) =>
+        hardware is not null ? hardware[source].Logarithms : Probes([.. table.Space.Probes.Select(p => table[source][p])]);
 
     private double[] OfTarget(LatencyTarget target)
     {
@@ -59,11 +62,13 @@ public sealed class MapleMethod(
                 throw new BayouException($"MAPLE-Edge: the hardware of {target.Name} is described by {target.Hardware?.Source ?? "nothing"}, that of {sources[0]} by {known.Source}: descriptors of one kind are needed");
             return target.Hardware.Logarithms;
         }
-        if (useDescriptor && target.Probes is null) throw new BayouException($"MAPLE needs the latencies of the {table.Space.Probes.Count} probe networks of {table.Space.Name} on {target.Name}: measure numbers {string.Join(", ", table.Space.Probes)}");
+        if (useDescriptor && target.Probes is null)
+            throw new BayouException($"MAPLE needs the latencies of the {table.Space.Probes.Count} probe networks of {table.Space.Name} on {target.Name}: measure numbers {string.Join(", ", table.Space.Probes)}");
         return Probes(target.Probes ?? []);
     }
 
-    private double[] Probes(IReadOnlyList<double> milliseconds) => useDescriptor ? [.. milliseconds.Select(p => Math.Log(p))] : new double[table.Space.Probes.Count];
+    private double[] Probes(IReadOnlyList<double> milliseconds) =>
+        useDescriptor ? [.. milliseconds.Select(p => Math.Log(p))] : new double[table.Space.Probes.Count];
 
     // The space's training pool, and what was measured on machines that know only a part of the space.
     private static int[] Pool(LatencyTable table, IReadOnlyList<string> sources)
@@ -101,8 +106,10 @@ public sealed class MaplePredictor(LatencySpace space, MapleModel model, double[
     {
         var model = MapleModel.Load(path);
         using var file = WeightFile.Open(path);
-        if (!file.Metadata.TryGetValue("bayou.descriptor", out var text)) throw new BayouException($"'{path}' has no descriptor of a device: `bayou latency train --method maple` writes one");
-        if (file.Metadata["bayou.space"] != space.Name) throw new BayouException($"'{path}' predicts networks of {file.Metadata["bayou.space"]}, not of {space.Name}: add --space {file.Metadata["bayou.space"]}");
+        if (!file.Metadata.TryGetValue("bayou.descriptor", out var text))
+            throw new BayouException($"'{path}' has no descriptor of a device: `bayou latency train --method maple` writes one");
+        if (file.Metadata["bayou.space"] != space.Name)
+            throw new BayouException($"'{path}' predicts networks of {file.Metadata["bayou.space"]}, not of {space.Name}: add --space {file.Metadata["bayou.space"]}");
         return new(space, model, [.. text.Split(',').Select(v => double.Parse(v, CultureInfo.InvariantCulture))]);
     }
 

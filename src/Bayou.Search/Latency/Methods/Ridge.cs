@@ -18,7 +18,8 @@ public sealed class Ridge
     /// <exception cref="BayouException">No rows, rows of different lengths, or a penalty that is not positive.</exception>
     public static Ridge Fit(IReadOnlyList<double[]> x, IReadOnlyList<double> y, double penalty, IReadOnlyList<double>? rowWeights = null)
     {
-        if (x.Count == 0 || x.Count != y.Count || x.Any(r => r.Length != x[0].Length) || !(penalty > 0)) throw new BayouException($"ridge regression: {x.Count} rows, {y.Count} values, penalty {penalty}");
+        if (x.Count == 0 || x.Count != y.Count || x.Any(r => r.Length != x[0].Length) || !(penalty > 0))
+            throw new BayouException($"ridge regression: {x.Count} rows, {y.Count} values, penalty {penalty}");
         var n = x[0].Length;
         var share = rowWeights is null ? [.. Enumerable.Repeat(1.0 / x.Count, x.Count)] : rowWeights.Select(w => w / rowWeights.Sum()).ToArray();
         var center = new double[n];

@@ -20,7 +20,10 @@ public sealed class MacsMethod(LatencySpace space) : ILatencyMethod
     }
 }
 
-/// <summary>A table with one entry for each choice at each place, fitted to the device's own measurements: latency as the sum of its parts (the model of differentiable search).</summary>
+/// <summary>
+/// A table with one entry for each choice at each place, fitted to the device's own measurements: latency as the sum of its parts (the model of differentiable
+/// search).
+/// </summary>
 /// <param name="space">The space.</param>
 /// <param name="penalty">Penalty on the entries, for fewer measurements than entries.</param>
 public sealed class AdditiveMethod(LatencySpace space, double penalty = 1e-3) : ILatencyMethod
@@ -35,12 +38,15 @@ public sealed class AdditiveMethod(LatencySpace space, double penalty = 1e-3) : 
     public ILatencyPredictor Adapt(LatencyTarget target, int seed)
     {
         var floor = target.Samples.Min(s => s.Ms) / 2;
-        var fit = Ridge.Fit([.. target.Samples.Select(s => space.Encode(s.Architecture).Select(v => (double)v).ToArray())], [.. target.Samples.Select(s => s.Ms)], penalty);
+        var fit = Ridge.Fit([.. target.Samples.Select(s => space.Encode(s.Architecture).Select(v => (double)v).ToArray())],
+            [.. target.Samples.Select(s => s.Ms)], penalty);
         return new FunctionPredictor(a => Math.Max(floor, fit.Predict(space.Encode(a))));
     }
 }
 
-/// <summary>The order of the source devices, rescaled: ln y = a (mean of their ln latencies) + b, two parameters (the prior of MAPLE-X as a predictor of its own).</summary>
+/// <summary>
+/// The order of the source devices, rescaled: ln y = a (mean of their ln latencies) + b, two parameters (the prior of MAPLE-X as a predictor of its own).
+/// </summary>
 public sealed class PriorMethod(LatencyTable table, IReadOnlyList<string> sources) : ILatencyMethod
 {
     private readonly double[][] columns = [.. sources.Select(s => table[s])];

@@ -3,17 +3,19 @@ using Bayou.Core;
 namespace Bayou.Search;
 
 /// <summary>How <see cref="TransferMethod"/> fits.</summary>
-/// <param name="Smooth">Whether the sources' columns are first replaced by additive tables fitted to all their networks, which takes out the noise of their measurements.</param>
+/// <param name="Smooth">Whether the sources' columns are first replaced by additive tables fitted to all their networks, which takes out the noise of their
+/// measurements.</param>
 /// <param name="Penalty">Penalty on the weights of standardised latencies.</param>
 public sealed record TransferOptions(bool Smooth, double Penalty)
 {
     /// <summary>What is chosen among.</summary>
-    public static IReadOnlyList<TransferOptions> Candidates { get; } = [.. from smooth in new[] { true, false } from penalty in new[] { 1e-3, 1e-4, 1e-2, 1e-1 } select new TransferOptions(smooth, penalty)];
+    public static IReadOnlyList<TransferOptions> Candidates { get; } =
+        [.. from smooth in new[] { true, false } from penalty in new[] { 1e-3, 1e-4, 1e-2, 1e-1 } select new TransferOptions(smooth, penalty)];
 }
 
 /// <summary>
-/// Latency as a linear function of the same network's latencies on other devices. Smoothing and penalty are chosen for each number of measurements by leaving out every source device in turn; the
-/// device that is predicted has no part in the choice.
+/// Latency as a linear function of the same network's latencies on other devices. Smoothing and penalty are chosen for each number of measurements by leaving
+/// out every source device in turn; the device that is predicted has no part in the choice.
 /// </summary>
 /// <param name="table">Measured latencies.</param>
 /// <param name="sources">The other devices.</param>
@@ -32,9 +34,13 @@ public sealed class TransferMethod(LatencyTable table, IReadOnlyList<string> sou
     public int Descriptor => 0;
 
     /// <inheritdoc/>
-    public ILatencyPredictor Adapt(LatencyTarget target, int seed) => Fit(target, options ?? Choose(target.Samples.Count), [.. Enumerable.Range(0, sources.Count)]);
+    public ILatencyPredictor Adapt(LatencyTarget target, int seed) =>
+        Fit(target, options ?? Choose(target.Samples.Count), [.. Enumerable.Range(0, sources.Count)]);
 
-    /// <summary>The options that predict the source devices best, each left out in turn with others of its kind, from this number of measurements: the lowest mean relative error of five draws.</summary>
+    /// <summary>
+    /// The options that predict the source devices best, each left out in turn with others of its kind, from this number of measurements: the lowest mean
+    /// relative error of five draws.
+    /// </summary>
     public TransferOptions Choose(int samples)
     {
         if (chosen.TryGetValue(samples, out var known)) return known;
@@ -56,7 +62,8 @@ public sealed class TransferMethod(LatencyTable table, IReadOnlyList<string> sou
                 }
             }
         }
-        var best = Enumerable.Range(0, errors.Length).Where(o => errors[o].Count > 0 && double.IsFinite(errors[o].Average())).OrderBy(o => errors[o].Average()).Select(o => TransferOptions.Candidates[o]).FirstOrDefault();
+        var best = Enumerable.Range(0, errors.Length).Where(o => errors[o].Count > 0 && double.IsFinite(errors[o].Average())).OrderBy(o => errors[o].Average())
+            .Select(o => TransferOptions.Candidates[o]).FirstOrDefault();
         return chosen[samples] = best ?? TransferOptions.Candidates[0];
     }
 
@@ -67,7 +74,8 @@ public sealed class TransferMethod(LatencyTable table, IReadOnlyList<string> sou
         var unit = target.Samples.Average(s => s.Ms);
         var floor = target.Samples.Min(s => s.Ms) / 2;
         // Relative errors are what counts: a row weighs 1 / ms^2.
-        var fit = Ridge.Fit([.. target.Samples.Select(s => Row(s.Architecture))], [.. target.Samples.Select(s => s.Ms / unit)], with.Penalty, [.. target.Samples.Select(s => unit * unit / (s.Ms * s.Ms))]);
+        var fit = Ridge.Fit([.. target.Samples.Select(s => Row(s.Architecture))], [.. target.Samples.Select(s => s.Ms / unit)], with.Penalty,
+            [.. target.Samples.Select(s => unit * unit / (s.Ms * s.Ms))]);
         var row = new double[columns.Length];
         return new FunctionPredictor(a =>
         {

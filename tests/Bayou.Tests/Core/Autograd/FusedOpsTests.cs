@@ -62,14 +62,16 @@ public sealed class FusedOpsTests
                 var x = randn(2, rows, columns).Plus(arange(columns).to(float32).mul(Number.Of(2.0)));
                 Tensor[] inputs =
                 [
-                    x, randn(hidden, columns).mul(Number.Of(0.5)), randn(outputs, hidden).mul(Number.Of(0.5)), .. bias1 ? new[] { randn(hidden) } : [], .. bias2 ? new[] { randn(outputs) } : [],
+                    x, randn(hidden, columns).mul(Number.Of(0.5)), randn(outputs, hidden).mul(Number.Of(0.5)), .. bias1 ? new[] { randn(hidden) } : [],
+                    .. bias2 ? new[] { randn(outputs) } : [],
                     .. scale ? new[] { randn(outputs) } : [], .. norm ? new[] { randn(columns), randn(columns) } : [],
                 ];
                 MlpWeights Weights(Tensor[] t)
                 {
                     var next = 3;
                     return new(
-                        t[1], bias1 ? t[next++] : null, t[2], bias2 ? t[next++] : null, scale ? t[next++] : null, norm ? t[next++] : null, norm ? t[next++] : null, NormEps: 1e-5);
+                        t[1], bias1 ? t[next++] : null, t[2], bias2 ? t[next++] : null, scale ? t[next++] : null, norm ? t[next++] : null,
+                        norm ? t[next++] : null, NormEps: 1e-5);
                 }
                 Assert.True(FusedMlp.Suits(x, Weights(inputs)));
                 Tensor Parts(Tensor[] t)
@@ -116,7 +118,8 @@ public sealed class FusedOpsTests
         // Strided input: libtorch's ops give the same.
         var w3 = randn(8, 3);
         Assert.False(FusedMlp.Suits(x.t(), new(w3, null, w2, null)));
-        TensorAssert.Close(nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.t(), w3)), w2), Ops.GeluMlp(x.t(), new(w3, null, w2, null)), 1e-5, 1e-5);
+        TensorAssert.Close(nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.t(), w3)), w2), Ops.GeluMlp(x.t(), new(w3, null, w2, null)),
+            1e-5, 1e-5);
         Assert.ThrowsAny<Exception>(() => Ops.GeluMlp(randn(3, 5), new(w1, null, w2, null)));
     }
 
@@ -213,7 +216,8 @@ public sealed class FusedOpsTests
         using var noGrad = no_grad();
         manual_seed(rows);
         Tensor x = randn(rows, 24), w1 = randn(30, 24), w2 = randn(10, 30), b2 = randn(10), scale = randn(10);
-        var expected = nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.to(float64), w1.to(float64))), w2.to(float64), b2.to(float64)).mul(scale.to(float64));
+        var expected = nn.functional.linear(nn.functional.gelu(nn.functional.linear(x.to(float64), w1.to(float64))), w2.to(float64), b2.to(float64))
+            .mul(scale.to(float64));
         TensorAssert.Close(expected.to(float32), Ops.GeluMlp(x, new(w1, null, w2, b2, scale)), 1e-5, 1e-4);
     }
 
@@ -255,7 +259,8 @@ public sealed class FusedOpsTests
         Ops.LayerNorm(Ops.GeluMlp(x, new(w, b, w2, null)), new Ints(8), weight, bias, 1e-5).sum().backward();
         Assert.Equal((null, null, null), (x.grad, b.grad, bias.grad));
         Tensor rw = w.detach().to(float64).requires_grad_(), rweight = weight.detach().to(float64).requires_grad_();
-        nn.functional.layer_norm(nn.functional.gelu(nn.functional.linear(x.to(float64), rw, b.to(float64))), [8], rweight, bias.to(float64), 1e-5).sum().backward();
+        nn.functional.layer_norm(nn.functional.gelu(nn.functional.linear(x.to(float64), rw, b.to(float64))), [8], rweight, bias.to(float64), 1e-5).sum()
+            .backward();
         TensorAssert.Close(rw.grad!.to(float32), w.grad!, 1e-4, 1e-4);
         TensorAssert.Close(rweight.grad!.to(float32), weight.grad!, 1e-4, 1e-4);
     }
@@ -265,7 +270,8 @@ public sealed class FusedOpsTests
     {
         using var scope = NewDisposeScope();
         manual_seed(4);
-        Tensor x = randn(3, 4, 6, 6), patch = randn(8, 4, 2, 2).mul(Number.Of(0.3)), weight = randn(8), bias = randn(8), w = randn(12, 8).mul(Number.Of(0.3)), b = randn(12);
+        Tensor x = randn(3, 4, 6, 6), patch = randn(8, 4, 2, 2).mul(Number.Of(0.3)), weight = randn(8), bias = randn(8), w = randn(12, 8).mul(Number.Of(0.3)),
+            b = randn(12);
         Tensor w2 = randn(5, 12).mul(Number.Of(0.3)), b2 = randn(5), scale = randn(5);
         Tensor[] leaves = [x, patch, weight, bias, w, b, w2, b2, scale];
         foreach (var leaf in leaves) leaf.requires_grad_();

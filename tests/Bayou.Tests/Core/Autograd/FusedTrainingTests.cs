@@ -13,7 +13,16 @@ public sealed class FusedTrainingTests
     private static ConvNeXt Network()
     {
         manual_seed(5);
-        var network = new ConvNeXt(new ConvNeXtConfig { Depths = [1, 1], Dims = [16, 24], Patch = 2, InChannels = 1, Classes = 5, LayerScale = 1, FanInInit = true });
+        var network = new ConvNeXt(new ConvNeXtConfig
+        {
+            Depths = [1, 1],
+            Dims = [16, 24],
+            Patch = 2,
+            InChannels = 1,
+            Classes = 5,
+            LayerScale = 1,
+            FanInInit = true
+        });
         network.train();
         return network;
     }

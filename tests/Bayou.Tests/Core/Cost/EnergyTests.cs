@@ -195,7 +195,8 @@ public class EnergyTests
         Assert.Equal(network.parameters().Sum(p => p.numel()), cost.Parameters);
         // The stem's first convolution: 4 x 4 x 3 x 8.
         Assert.Equal(384, cost.Nodes.First(n => n.Macs > 0).Parameters);
-        Assert.Equal(cost.Nodes.Sum(n => EnergyTable.Nm7.AsIs(n).Dram), cost.Nodes.Sum(n => n.Parameters * (double)n.BBits) * EnergyTable.Nm7.DramPerBit / 1e3, 6);
+        Assert.Equal(cost.Nodes.Sum(n => EnergyTable.Nm7.AsIs(n).Dram),
+            cost.Nodes.Sum(n => n.Parameters * (double)n.BBits) * EnergyTable.Nm7.DramPerBit / 1e3, 6);
     }
 
     [Fact]

@@ -7,7 +7,9 @@ namespace Bayou.Tests;
 
 public class NumberFormatTests
 {
-    public static TheoryData<string> Small => [.. new[] { "e4m3", "e5m2", "e3m4", "e2m3", "e3m2", "e2m1", "e4m3fnuz", "e5m2fnuz", "e4m3ieee", "e4m3b11", "e4m3b7", "e3m3", "e5m1", "e2m5", "e4m2fin", "e5m0" }];
+    public static TheoryData<string> Small =>
+        [.. new[] { "e4m3", "e5m2", "e3m4", "e2m3", "e3m2", "e2m1", "e4m3fnuz", "e5m2fnuz", "e4m3ieee", "e4m3b11", "e4m3b7", "e3m3", "e5m1", "e2m5", "e4m2fin",
+        "e5m0" }];
 
     private static Minifloat Of(string name) => NumberFormat.Parse(name).Float!;
 
@@ -34,7 +36,8 @@ public class NumberFormatTests
     public void Casts_give_the_nearest_code_and_ties_the_even_one(string name)
     {
         var format = Of(name);
-        var codes = Enumerable.Range(0, 1 << format.Bits).Where(c => float.IsFinite(format.Decode(c))).OrderBy(c => (double)format.Decode(c)).ThenBy(c => c).ToArray();
+        var codes = Enumerable.Range(0, 1 << format.Bits).Where(c => float.IsFinite(format.Decode(c))).OrderBy(c => (double)format.Decode(c)).ThenBy(c => c)
+            .ToArray();
         for (var i = 1; i < codes.Length; i++)
         {
             double low = format.Decode(codes[i - 1]), high = format.Decode(codes[i]);
@@ -81,7 +84,17 @@ public class NumberFormatTests
     public void Every_vector_width_gives_the_same_bits()
     {
         var random = new Random(1);
-        var x = Enumerable.Range(0, 1003).Select(i => i switch { 0 => float.NaN, 1 => float.PositiveInfinity, 2 => float.NegativeInfinity, 3 => -0f, 4 => float.Epsilon, 5 => float.MaxValue, _ => BitConverter.Int32BitsToSingle(random.Next(int.MinValue, int.MaxValue)) }).ToArray();
+        var x = Enumerable.Range(0, 1003)
+            .Select(i => i switch
+            {
+                0 => float.NaN,
+                1 => float.PositiveInfinity,
+                2 => float.NegativeInfinity,
+                3 => -0f,
+                4 => float.Epsilon,
+                5 => float.MaxValue,
+                _ => BitConverter.Int32BitsToSingle(random.Next(int.MinValue, int.MaxValue))
+            }).ToArray();
         foreach (var name in (string[])["e4m3", "e5m2", "e2m1", "bf16", "fp16", "e4m3fnuz"])
         {
             foreach (var saturate in (bool[])[true, false])

@@ -166,7 +166,8 @@ public class ModuleWeightsTests
     {
         using var folder = new TempFolder();
         using var net = new Tied();
-        var bytes = new PickleBuilder().Dict(("embed", x => x.Tensor("0", 4, 0, [2, 2], [2, 1])), ("output", x => x.Tensor("0", 4, 0, [2, 2], [2, 1]))).Op('.').Zip([1, 2, 3, 4]);
+        var bytes = new PickleBuilder().Dict(("embed", x => x.Tensor("0", 4, 0, [2, 2], [2, 1])), ("output", x => x.Tensor("0", 4, 0, [2, 2], [2, 1]))).Op('.')
+            .Zip([1, 2, 3, 4]);
         net.Load(folder.Write("a.pth", bytes));
         Assert.Equal(10f, net.named_parameters().Single().parameter.sum().item<float>());
     }

@@ -15,9 +15,12 @@ public class TorchCheckpointTests
         b.Text("model").Dict(("w", x => x.Tensor("0", 4, 1, [3], [1])));
         // Training state of every kind beside the weights.
         b.Text("numbers").Op(']').Op('(').Op('N').Raw(0x88, 0x89).Op('K').Raw(7).Op('M').Raw(1, 2).Op('J').Raw(1, 2, 3, 4)
-            .Op('G').Raw(new byte[8]).Raw(0x8a, 0).Raw(0x8b, 20, 0, 0, 0).Raw(new byte[20]).Raw(Ascii("I-5\nI01\nL123456789012345678901234567890L\nF1.5\n")).Op('e');
-        b.Text("text").Op('(').Raw(Ascii("S'abc'\nVdef\n")).Op('U').Raw(1, 200).Op('T').Raw(1, 0, 0, 0, 65).Raw(0x8c, 1, 66).Raw(0x8d, 1, 0, 0, 0, 0, 0, 0, 0, 67).Op('t');
-        b.Text("bytes").Op('(').Op('C').Raw(2, 0, 255).Op('B').Raw(1, 0, 0, 0, 9).Raw(0x8e, 1, 0, 0, 0, 0, 0, 0, 0, 9).Raw(0x96, 1, 0, 0, 0, 0, 0, 0, 0, 9).Op('l');
+            .Op('G').Raw(new byte[8]).Raw(0x8a, 0).Raw(0x8b, 20, 0, 0, 0).Raw(new byte[20]).Raw(Ascii("I-5\nI01\nL123456789012345678901234567890L\nF1.5\n"))
+                .Op('e');
+        b.Text("text").Op('(').Raw(Ascii("S'abc'\nVdef\n")).Op('U').Raw(1, 200).Op('T').Raw(1, 0, 0, 0, 65).Raw(0x8c, 1, 66)
+            .Raw(0x8d, 1, 0, 0, 0, 0, 0, 0, 0, 67).Op('t');
+        b.Text("bytes").Op('(').Op('C').Raw(2, 0, 255).Op('B').Raw(1, 0, 0, 0, 9).Raw(0x8e, 1, 0, 0, 0, 0, 0, 0, 0, 9).Raw(0x96, 1, 0, 0, 0, 0, 0, 0, 0, 9)
+            .Op('l');
         b.Text("sets").Raw(0x8f).Op('(').Op('K').Raw(1).Raw(0x90).Op('(').Op('K').Raw(1).Raw(0x91).Raw(0x86);
         b.Text("tuples").Op('N').Raw(0x85).Op('N').Op('N').Raw(0x86).Op('N').Op('N').Op('N').Raw(0x87).Raw(0x87);
         b.Text("ordered").Global("collections", "OrderedDict").Op(')').Op('R').Text("_metadata").Op('N').Op('s').Op('}').Op('b');
@@ -44,7 +47,8 @@ public class TorchCheckpointTests
     [Fact]
     public void The_plain_model_comes_before_its_average_unless_asked_for()
     {
-        var bytes = new PickleBuilder().Dict(("model_ema", x => x.Dict(("w", y => y.One("1")))), ("model", x => x.Dict(("w", y => y.One("0"))))).Op('.').Zip([1], [2]);
+        var bytes = new PickleBuilder().Dict(("model_ema", x => x.Dict(("w", y => y.One("1")))), ("model", x => x.Dict(("w", y => y.One("0"))))).Op('.')
+            .Zip([1], [2]);
         AssertValues(bytes, "w", [1]);
         using var folder = new TempFolder();
         using var file = WeightFile.Open(folder.Write("a.pth", bytes), section: "model_ema");
@@ -55,7 +59,8 @@ public class TorchCheckpointTests
 
     [Fact]
     public void A_section_without_tensors_is_passed_over() =>
-        AssertValues(new PickleBuilder().Dict(("model", x => x.Dict(("name", y => y.Text("resnet")))), ("state_dict", x => x.Dict(("w", y => y.One())))).Op('.').Zip([3]), "w", [3]);
+        AssertValues(new PickleBuilder().Dict(("model", x => x.Dict(("name", y => y.Text("resnet")))), ("state_dict", x => x.Dict(("w", y => y.One())))).Op('.')
+            .Zip([3]), "w", [3]);
 
     [Fact]
     public void The_module_prefix_stays_unless_all_keys_have_it()

@@ -7,7 +7,8 @@ namespace Bayou.Tests;
 public class WeightFileFuzzTests
 {
     public static TheoryData<string> Cases() =>
-        ["plain_zip", "plain_legacy", "dtypes", "views_and_shared_storage", "parameters_state_dict", "training_checkpoint_namespace_numpy", "safetensors_overlap"];
+        ["plain_zip", "plain_legacy", "dtypes", "views_and_shared_storage", "parameters_state_dict", "training_checkpoint_namespace_numpy",
+            "safetensors_overlap"];
 
     [Theory]
     [MemberData(nameof(Cases))]
@@ -31,7 +32,8 @@ public class WeightFileFuzzTests
         using var folder = new TempFolder();
         var good = File.ReadAllBytes(WeightCases.Checkpoint(name));
         var random = new Random(3);
-        for (var length = 0; length < good.Length; length += random.Next(1, 12)) Assert.Throws<BayouException>(() => ReadAll(folder.Write("a.pth", good.AsSpan(0, length))));
+        for (var length = 0; length < good.Length; length += random.Next(1, 12))
+            Assert.Throws<BayouException>(() => ReadAll(folder.Write("a.pth", good.AsSpan(0, length))));
     }
 
     [Theory]

@@ -9,7 +9,8 @@ namespace Bayou.Tests;
 /// <summary>A segmentation head on features at every stage.</summary>
 public class SegFormerHeadTests
 {
-    private static Fan Backbone() => new(new FanConfig { Dims = [16, 16], Heads = [4, 4], StemDepths = [1, 1], StemDims = [8, 12], OutIndex = 0, Classes = 0, FanInInit = true });
+    private static Fan Backbone() =>
+        new(new FanConfig { Dims = [16, 16], Heads = [4, 4], StemDepths = [1, 1], StemDims = [8, 12], OutIndex = 0, Classes = 0, FanInInit = true });
 
     [Theory]
     [InlineData(3, 5, 7, 4)]
@@ -20,7 +21,8 @@ public class SegFormerHeadTests
         using var scope = NewDisposeScope();
         manual_seed(1);
         var x = randn(2, 3, rows, columns);
-        TensorAssert.Close(nn.functional.interpolate(x, [toRows, toColumns], mode: InterpolationMode.Bilinear, align_corners: false), BilinearResize.To(x, toRows, toColumns), 1e-5, 1e-6);
+        TensorAssert.Close(nn.functional.interpolate(x, [toRows, toColumns], mode: InterpolationMode.Bilinear, align_corners: false),
+            BilinearResize.To(x, toRows, toColumns), 1e-5, 1e-6);
     }
 
     /// <summary>The head against its definition written out: projections, resize, concatenation from coarse to fine, fusion, classifier.</summary>
@@ -34,16 +36,20 @@ public class SegFormerHeadTests
         head.eval();
         var p = head.named_parameters().ToDictionary(n => n.name, n => (Tensor)n.parameter);
         Assert.Equal(
-            ["linear_c1.proj.bias", "linear_c1.proj.weight", "linear_c2.proj.bias", "linear_c2.proj.weight", "linear_fuse.bn.bias", "linear_fuse.bn.weight", "linear_fuse.conv.weight", "linear_pred.bias", "linear_pred.weight"],
+            ["linear_c1.proj.bias", "linear_c1.proj.weight", "linear_c2.proj.bias", "linear_c2.proj.weight", "linear_fuse.bn.bias", "linear_fuse.bn.weight",
+                "linear_fuse.conv.weight", "linear_pred.bias", "linear_pred.weight"],
             p.Keys.Order(StringComparer.Ordinal));
         var (fine, coarse) = (randn(2, 4, 6, 8), randn(2, 6, 3, 4));
         Tensor Projected(Tensor x, int i) => nn.functional.conv2d(x, p[$"linear_c{i}.proj.weight"].unsqueeze(-1).unsqueeze(-1), p[$"linear_c{i}.proj.bias"]);
-        var joined = cat(new[] { nn.functional.interpolate(Projected(coarse, 2), [6, 8], mode: InterpolationMode.Bilinear, align_corners: false), Projected(fine, 1) }, 1);
+        var joined = cat(new[] { nn.functional.interpolate(Projected(coarse, 2), [6, 8], mode: InterpolationMode.Bilinear, align_corners: false),
+            Projected(fine, 1) }, 1);
         var fused = nn.functional.relu(nn.functional.conv2d(joined, p["linear_fuse.conv.weight"]) / Math.Sqrt(1 + 1e-5));
         TensorAssert.Close(nn.functional.conv2d(fused, p["linear_pred.weight"], p["linear_pred.bias"]), head.Of([fine, coarse]), 1e-4, 1e-5);
     }
 
-    /// <summary>On FAN's features: a logit for every pixel, also where the picture is not square; every parameter learns; the export agrees at two batch sizes.</summary>
+    /// <summary>
+    /// On FAN's features: a logit for every pixel, also where the picture is not square; every parameter learns; the export agrees at two batch sizes.
+    /// </summary>
     [Fact]
     public void Fan_segments_pixel_by_pixel_trains_and_exports()
     {

@@ -69,18 +69,22 @@ public class ExplainTests
         Assert.Equal((384, 384), (attention.Pictures[0].Picture.Width, attention.Pictures[0].Picture.Height));
         Assert.Equal((4, 4), (attention.Heat!.Width, attention.Heat.Height));
         Assert.InRange(attention.Heat.Values.Sum(), 0.5f, 1f);      // the class token keeps the rest for itself
-        Assert.Contains("0 to 1", Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Options = new ExplainOptions { Layer = 2 } })).Message);
+        Assert.Contains("0 to 1",
+            Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Options = new ExplainOptions { Layer = 2 } })).Message);
         var clusters = Explainers.Find("clusters").Explain(request with { Options = new ExplainOptions { Clusters = 3 } });
         Assert.NotEqual(request.Shown.Pixels, clusters.Pictures[0].Picture.Pixels);
         Assert.Equal(3, clusters.Lines.Count);       // groups, then one line for each of two stages
 
         using var convolutional = new ConvNeXt(new ConvNeXtConfig { Depths = [1, 1], Dims = [8, 16], Classes = 5 });
         convolutional.eval();
-        Assert.Contains("no attention", Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Model = convolutional })).Message);
+        Assert.Contains("no attention",
+            Assert.Throws<BayouException>(() => Explainers.Find("attention").Explain(request with { Model = convolutional })).Message);
         Assert.Contains("attention, clusters", Assert.Throws<BayouException>(() => Explainers.Find("magic")).Message);
     }
 
-    /// <summary>Outputs of blocks outlive the forward pass, whose own memory is freed block by block; nothing stays behind when the caller's scope ends.</summary>
+    /// <summary>
+    /// Outputs of blocks outlive the forward pass, whose own memory is freed block by block; nothing stays behind when the caller's scope ends.
+    /// </summary>
     [Fact]
     public void Outputs_of_blocks_stay_with_the_caller()
     {

@@ -77,7 +77,8 @@ public class FanTests
         // The projection as identity shows the features themselves.
         foreach (var layer in (FourierPositions[])[floored, dense])
         {
-            foreach (var (name, parameter) in layer.named_parameters()) parameter.copy_(name.EndsWith("bias", StringComparison.Ordinal) ? zeros_like(parameter) : eye(64).reshape(64, 64, 1, 1));
+            foreach (var (name, parameter) in layer.named_parameters())
+                parameter.copy_(name.EndsWith("bias", StringComparison.Ordinal) ? zeros_like(parameter) : eye(64).reshape(64, 64, 1, 1));
         }
         Tensor a = floored.Encode(3, 5), b = dense.Encode(3, 5);
         for (var i = 0; i < 64; i++)
@@ -120,7 +121,8 @@ public class FanTests
         {
             "vit" => Vit(),
             "hybrid" => Hybrid(),
-            _ => FanVariants.Swin(new SwinConfig { ImageSize = 32, Dim = 16, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 5, FanInInit = true }, [true, false]),
+            _ => FanVariants.Swin(new SwinConfig { ImageSize = 32, Dim = 16, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 5, FanInInit = true },
+                [true, false]),
         };
         network.eval();
         using var runner = new OnnxRunner(OnnxWriter.ToBytes(Capture.Trace(network, 1, 3, height, width)));
@@ -138,7 +140,16 @@ public class FanTests
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         manual_seed(5);
-        var config = new FanConfig { Dims = [16, 16], Heads = [4, 4], StemDepths = [1, 1], StemDims = [8, 12], OutIndex = 0, Classes = 0, FeatureDownsample = 20 };
+        var config = new FanConfig
+        {
+            Dims = [16, 16],
+            Heads = [4, 4],
+            StemDepths = [1, 1],
+            StemDims = [8, 12],
+            OutIndex = 0,
+            Classes = 0,
+            FeatureDownsample = 20
+        };
         using var backbone = new Fan(config);
         backbone.eval();
         var features = backbone.Features(randn(1, 3, 64, 96));
@@ -161,7 +172,8 @@ public class FanTests
         foreach (var (name, parameter) in network.named_parameters())
         {
             // A fixed gate leaves the attention's own parameters out.
-            var unused = mixing == FanChannelMixing.FixedGate && (name.EndsWith("temperature", StringComparison.Ordinal) || name.Contains("mlp.q.", StringComparison.Ordinal));
+            var unused = mixing == FanChannelMixing.FixedGate
+                && (name.EndsWith("temperature", StringComparison.Ordinal) || name.Contains("mlp.q.", StringComparison.Ordinal));
             Assert.Equal(unused, parameter.grad is null || parameter.grad.abs().sum().item<float>() == 0);
         }
     }

@@ -7,17 +7,22 @@ using static TorchSharp.torch;
 namespace Bayou.Tests;
 
 /// <summary>
-/// Options of the robust and adaptive networks that no golden case uses: their exports agree with them at a size and batch they were not captured with, training with stochastic depth gives every
-/// trainable parameter a finite gradient, and prediction is repeatable.
+/// Options of the robust and adaptive networks that no golden case uses: their exports agree with them at a size and batch they were not captured with,
+/// training with stochastic depth gives every trainable parameter a finite gradient, and prediction is repeatable.
 /// </summary>
 public class NetworkOptionTests
 {
     private static readonly FanConfig Vit = new() { Dims = [16, 16], Heads = [4, 2], Patch = 4, Classes = 3, FanInInit = true, DropPath = 0.3 };
-    private static readonly SwinConfig Swin = new() { ImageSize = 32, Dim = 8, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 3, FanInInit = true, DropPath = 0.3 };
-    private static readonly MiniSwinConfig MiniSwin = new() { ImageSize = 32, Dim = 8, Depths = [2, 4], Blocks = [1, 2], Heads = [2, 4], Window = 4, Classes = 3, FanInInit = true, DropPath = 0.3 };
-    private static readonly MiniDeiTConfig MiniDeit = new() { ImageSize = 32, Patch = 8, Dim = 16, Depth = 4, Heads = 2, Share = 2, Classes = 3, FanInInit = true, DropPath = 0.3 };
-    private static readonly VisionTransformerConfig Deit = new() { ImageSize = 32, Patch = 8, Dim = 16, Depth = 2, Heads = 2, Classes = 3, FanInInit = true, DropPath = 0.3 };
-    private static readonly RvtConfig Rvt = new() { ImageSize = 32, StemStride = 4, HeadDims = [8, 8], Depths = [1, 1], Heads = [2, 4], Classes = 3, FanInInit = true, DropPath = 0.3 };
+    private static readonly SwinConfig Swin =
+        new() { ImageSize = 32, Dim = 8, Depths = [2, 2], Heads = [2, 4], Window = 4, Classes = 3, FanInInit = true, DropPath = 0.3 };
+    private static readonly MiniSwinConfig MiniSwin =
+        new() { ImageSize = 32, Dim = 8, Depths = [2, 4], Blocks = [1, 2], Heads = [2, 4], Window = 4, Classes = 3, FanInInit = true, DropPath = 0.3 };
+    private static readonly MiniDeiTConfig MiniDeit =
+        new() { ImageSize = 32, Patch = 8, Dim = 16, Depth = 4, Heads = 2, Share = 2, Classes = 3, FanInInit = true, DropPath = 0.3 };
+    private static readonly VisionTransformerConfig Deit =
+        new() { ImageSize = 32, Patch = 8, Dim = 16, Depth = 2, Heads = 2, Classes = 3, FanInInit = true, DropPath = 0.3 };
+    private static readonly RvtConfig Rvt =
+        new() { ImageSize = 32, StemStride = 4, HeadDims = [8, 8], Depths = [1, 1], Heads = [2, 4], Classes = 3, FanInInit = true, DropPath = 0.3 };
     private static readonly SkipNetConfig Skip = new() { Layers = [2, 1, 2], Widths = [4, 6, 8], Classes = 3, GateBias = 1 };
 
     private static readonly Dictionary<string, Func<Layer>> Networks = new()
@@ -39,7 +44,8 @@ public class NetworkOptionTests
         ["a-vit of steep gates, without qkv bias"] = () => new AViT(Deit with { QkvBias = false, Depth = 4 }, new HaltingGate(3, 2)),
         ["rvt, position-aware"] = () => VarsVariants.Create(Rvt with { MaskedBlocks = 1 }, "self_att"),
         ["vars-d of two stages without steps"] = () => VarsVariants.Create(Rvt, "vars_d", new VarsConfig { Steps = 0 }),
-        ["vars-sd, plain ista, three features"] = () => VarsVariants.Create(Rvt, "vars_sd", new VarsConfig { Learned = false, Shrink = VarsShrink.Relu, FeatureRatio = 3, Lambda = 0.1, Steps = 2 }),
+        ["vars-sd, plain ista, three features"] = () =>
+            VarsVariants.Create(Rvt, "vars_sd", new VarsConfig { Learned = false, Shrink = VarsShrink.Relu, FeatureRatio = 3, Lambda = 0.1, Steps = 2 }),
         ["skipnet of basic blocks at imagenet's stem"] = () => new SkipNet(Skip with { ImageNet = true, EmbedDim = 3, HiddenDim = 5 }),
         ["skipnet, ffgate-ii, bottlenecks"] = () => new SkipNet(Skip with { Gate = SkipGateKind.FeedForward2, Block = ResidualKind.Bottleneck }),
     };

@@ -75,10 +75,13 @@ public class TransformerTests
         manual_seed(2);
         var table = randn(1, prefix + from * from, 6);
         var grid = table[TensorIndex.Colon, TensorIndex.Slice(prefix), TensorIndex.Colon].reshape(1, from, from, 6).permute(0, 3, 1, 2);
-        var expected = nn.functional.interpolate(grid, [to, to + 1], mode: InterpolationMode.Bicubic, align_corners: false).permute(0, 2, 3, 1).reshape(1, -1, 6);
+        var expected = nn.functional.interpolate(grid, [to, to + 1], mode: InterpolationMode.Bicubic, align_corners: false).permute(0, 2, 3, 1)
+            .reshape(1, -1, 6);
         var ours = PositionTable.Resize(table, prefix, (from, from), (to, to + 1));
         TensorAssert.Close(expected, ours[TensorIndex.Colon, TensorIndex.Slice(prefix), TensorIndex.Colon], 1e-5, 1e-5);
-        if (prefix > 0) TensorAssert.Close(table[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon], ours[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon], 0, 0);
+        if (prefix > 0)
+            TensorAssert.Close(table[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon],
+            ours[TensorIndex.Colon, TensorIndex.Slice(0, prefix), TensorIndex.Colon], 0, 0);
     }
 
     /// <summary>Every element of a window keeps its place through cutting and merging, and the mask separates exactly the regions of the shifted
@@ -126,7 +129,8 @@ public class TransformerTests
 
     public static TheoryData<string, int, int> Exports => new()
     {
-        { "vit", 16, 16 }, { "vit", 12, 20 }, { "vit without class token", 16, 16 }, { "distilled", 16, 16 }, { "swin", 32, 32 }, { "swin", 28, 40 }, { "rvt", 64, 64 },
+        { "vit", 16, 16 }, { "vit", 12, 20 }, { "vit without class token", 16, 16 }, { "distilled", 16, 16 }, { "swin", 32, 32 }, { "swin", 28, 40 },
+        { "rvt", 64, 64 },
     };
 
     /// <summary>What ONNX Runtime computes is what TorchSharp computes, at two batch sizes, also at sizes that the network was not built for.</summary>
@@ -251,7 +255,8 @@ public class TransformerTests
             using var tap = AttentionTap.Open();      // takes the way that keeps nothing
             return attention.Call(x, m);
         }
-        foreach (var change in new Action[] { () => { }, () => attention.get_parameter("relative_position_bias_table")!.mul_(Number.Of(-3)), () => mask.zero_() })
+        foreach (var change in new Action[] { () => { }, () => attention.get_parameter("relative_position_bias_table")!.mul_(Number.Of(-3)),
+            () => mask.zero_() })
         {
             change();
             for (var i = 0; i < 2; i++)

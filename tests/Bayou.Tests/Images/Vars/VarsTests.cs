@@ -129,7 +129,16 @@ public class VarsTests
         using var scope = NewDisposeScope();
         using var noGrad = no_grad();
         manual_seed(6);
-        using var network = VarsVariants.Create(new RvtConfig { ImageSize = 32, StemStride = 4, HeadDims = [8], Depths = [2], Heads = [2], Classes = 5, FanInInit = true }, attention);
+        using var network = VarsVariants.Create(new RvtConfig
+        {
+            ImageSize = 32,
+            StemStride = 4,
+            HeadDims = [8],
+            Depths = [2],
+            Heads = [2],
+            Classes = 5,
+            FanInInit = true
+        }, attention);
         network.eval();
         using var runner = new OnnxRunner(OnnxWriter.ToBytes(Capture.Trace(network, 1, 3, 32, 32)));
         foreach (var batch in new long[] { 1, 3 })

@@ -122,7 +122,8 @@ public class LatencyTests
         var table = Table();
         using var folder = new TempFolder();
         var errors = new List<double>();
-        using var trained = HelpTraining.Train(table, table.MetaTrain, new HelpOptions { LayerSize = 12, Episodes = 30, DevicesPerEpisode = 3, Query = 60, LearningRate = 5e-3 }, seed: 1, (_, e) => errors.Add(e));
+        using var trained = HelpTraining.Train(table, table.MetaTrain,
+            new HelpOptions { LayerSize = 12, Episodes = 30, DevicesPerEpisode = 3, Query = 60, LearningRate = 5e-3 }, seed: 1, (_, e) => errors.Add(e));
         Assert.True(errors.TakeLast(6).Average() < 0.8 * errors.Take(6).Average(), $"{errors.Take(6).Average()} to {errors.TakeLast(6).Average()}");
         var path = Path.Combine(folder.Root, "help.safetensors");
         trained.Save(path);
@@ -231,7 +232,9 @@ public class LatencyTests
         manual_seed(5);
         using var network = new HelpNetwork(layerSize: 12);
         var random = new Random(5);
-        var table = new LatencyTable(space, new[] { "a", "b", "c" }.Select(d => KeyValuePair.Create(d, Enumerable.Range(0, space.Count).Select(i => 1 + space.Encode(i).Skip(3).Sum() + random.NextDouble()).ToArray())));
+        var table = new LatencyTable(space,
+            new[] { "a", "b", "c" }.Select(d =>
+            KeyValuePair.Create(d, Enumerable.Range(0, space.Count).Select(i => 1 + space.Encode(i).Skip(3).Sum() + random.NextDouble()).ToArray())));
         var target = LatencyTarget.Of(table, "c", 8, 0);
         foreach (var name in (string[])["macs", "additive", "prior", "transfer", "help"])
         {
@@ -283,12 +286,16 @@ public class LatencyTests
         Assert.True(score.Metrics is { Mape: < 0.15, Spearman: > 0.9 }, $"{score.Metrics}");
         Assert.Equal(("maple-edge", 0), (score.Method, score.Descriptor));
         // Counters and micro-benchmarks are no descriptors of one kind, and a device of a list has none.
-        Assert.Contains("one kind", Assert.Throws<BayouException>(() => method.Adapt(LatencyEvaluation.Target(space, target.Measured, 5, 0, target.Hardware! with { Source = "counters" }), 0)).Message);
-        Assert.Contains("run folders", Assert.Throws<BayouException>(() => LatencyMethods.Create("maple-edge", fleet.Table, [slow, "other"], hardware: fleet.Hardware)).Message);
+        Assert.Contains("one kind",
+            Assert.Throws<BayouException>(() =>
+            method.Adapt(LatencyEvaluation.Target(space, target.Measured, 5, 0, target.Hardware! with { Source = "counters" }), 0)).Message);
+        Assert.Contains("run folders",
+            Assert.Throws<BayouException>(() => LatencyMethods.Create("maple-edge", fleet.Table, [slow, "other"], hardware: fleet.Hardware)).Message);
         Assert.Contains("neither", Assert.Throws<BayouException>(() => LatencyFleet.Join(complete, ["nowhere"])).Message);
         // The other methods take machines that know a part, too.
         foreach (var name in (string[])["transfer", "prior", "maple"])
-            Assert.True(double.IsFinite(LatencyEvaluation.RunCollected(fleet.Table, LatencyMethods.Create(name, fleet.Table, [slow, fast, "other"]), target.Measured, 5, 0).Metrics.Mape), name);
+            Assert.True(double.IsFinite(LatencyEvaluation.RunCollected(fleet.Table, LatencyMethods.Create(name, fleet.Table, [slow, fast, "other"]),
+                target.Measured, 5, 0).Metrics.Mape), name);
     }
 
     [Fact]
