@@ -36,7 +36,7 @@ public sealed record ShapeOptions
 }
 
 /// <summary>Clouds as batches [B, C, N] for PointNets; labels [B], or [B N] point by point.</summary>
-public sealed class ShapeSource : IBatchSource
+public sealed class ShapeSource : CloudSource
 {
     private readonly IReadOnlyList<ShapeSample> samples;
     private readonly ShapeOptions options;
@@ -44,8 +44,8 @@ public sealed class ShapeSource : IBatchSource
     /// <summary>Creates a source.</summary>
     /// <exception cref="BayouException">No clouds, an empty one, or one without the channels or labels asked for.</exception>
     public ShapeSource(IReadOnlyList<ShapeSample> samples, int classes, int batchSize, ShapeOptions options)
+        : base("clouds", samples.Count, classes, batchSize, shuffle: options.Training, dropLast: options.Training, options.Seed)
     {
-        if (samples.Count == 0 || batchSize < 1) throw new BayouException($"{samples.Count} clouds in batches of {batchSize}: at least one of each is needed");
         foreach (var (s, i) in samples.Select((s, i) => (s, i)))
         {
             if (s.Cloud.Count == 0) throw new BayouException($"cloud {i} is empty");
@@ -55,35 +55,11 @@ public sealed class ShapeSource : IBatchSource
                 throw new BayouException($"cloud {i} has neither colours nor normals, and six channels are asked for");
         }
         if (options.Channels is not (3 or 6)) throw new BayouException($"{options.Channels} channels: clouds have 3, or 6 with colours or normals");
-        (this.samples, Classes, BatchSize, this.options) = (samples, classes, batchSize, options);
+        (this.samples, this.options) = (samples, options);
     }
 
     /// <inheritdoc/>
-    public int Samples => samples.Count;
-
-    /// <inheritdoc/>
-    public int BatchSize { get; }
-
-    /// <inheritdoc/>
-    public int BatchCount => options.Training ? samples.Count / BatchSize : (samples.Count + BatchSize - 1) / BatchSize;
-
-    /// <inheritdoc/>
-    public int Classes { get; }
-
-    /// <inheritdoc/>
-    public IEnumerable<Batch> Epoch(int epoch, int skipBatches = 0, CancellationToken cancellation = default)
-    {
-        var order = Enumerable.Range(0, samples.Count).ToArray();
-        if (options.Training) SampleRandom.For(options.Seed, epoch, -1).Shuffle(order.AsSpan());
-        for (var number = skipBatches; number < BatchCount; number++)
-        {
-            cancellation.ThrowIfCancellationRequested();
-            var rows = order.AsSpan(number * BatchSize, Math.Min(BatchSize, order.Length - number * BatchSize)).ToArray();
-            yield return Make(rows, epoch, number);
-        }
-    }
-
-    private Batch Make(int[] rows, int epoch, int number)
+    protected override Batch Make(int[] rows, int epoch, int number)
     {
         var (n, channels) = (options.Points, options.Channels);
         var values = new float[rows.Length * channels * n];

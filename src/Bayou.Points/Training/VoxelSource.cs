@@ -36,10 +36,9 @@ public sealed record VoxelOptions
 
 /// <summary>
 /// Labelled scenes as packed voxels [n, 4 + 3] for sparse networks, several scenes a batch. A voxel whose points disagree is ignored; points labelled below 0
-/// are too. Samples are scenes for the
-/// order, voxels for the metrics.
+/// are too. Samples are scenes for the order, voxels for the metrics.
 /// </summary>
-public sealed class VoxelSource : IBatchSource
+public sealed class VoxelSource : CloudSource
 {
     private readonly IReadOnlyList<PointCloud> scenes;
     private readonly VoxelOptions options;
@@ -47,53 +46,34 @@ public sealed class VoxelSource : IBatchSource
     /// <summary>Creates a source.</summary>
     /// <exception cref="BayouException">No scenes, one without labels, or without the colours asked for.</exception>
     public VoxelSource(IReadOnlyList<PointCloud> scenes, int classes, int batchSize, VoxelOptions options)
+        : base("scenes", scenes.Count, classes, batchSize, shuffle: options.Training, dropLast: false, options.Seed)
     {
-        if (scenes.Count == 0 || batchSize < 1) throw new BayouException($"{scenes.Count} scenes in batches of {batchSize}: at least one of each is needed");
         for (var i = 0; i < scenes.Count; i++)
         {
             if (scenes[i].Count == 0 || scenes[i].Labels is null) throw new BayouException($"scene {i} has no points or no labels");
             if (options.Features == VoxelFeatures.Colour && scenes[i].Colours is null) throw new BayouException($"scene {i} has no colours");
         }
-        (this.scenes, Classes, BatchSize, this.options) = (scenes, classes, batchSize, options);
+        (this.scenes, this.options) = (scenes, options);
     }
 
     /// <inheritdoc/>
-    public int Samples => scenes.Count;
-
-    /// <inheritdoc/>
-    public int BatchSize { get; }
-
-    /// <inheritdoc/>
-    public int BatchCount => (scenes.Count + BatchSize - 1) / BatchSize;
-
-    /// <inheritdoc/>
-    public int Classes { get; }
-
-    /// <inheritdoc/>
-    public IEnumerable<Batch> Epoch(int epoch, int skipBatches = 0, CancellationToken cancellation = default)
+    protected override Batch Make(int[] rows, int epoch, int number)
     {
-        var order = Enumerable.Range(0, scenes.Count).ToArray();
-        if (options.Training) SampleRandom.For(options.Seed, epoch, -1).Shuffle(order.AsSpan());
-        for (var number = skipBatches; number < BatchCount; number++)
+        var (packed, labels, indices) = (new List<float>(), new List<long>(), new List<int>());
+        for (var b = 0; b < rows.Length; b++)
         {
-            cancellation.ThrowIfCancellationRequested();
-            var (rows, labels, indices) = (new List<float>(), new List<long>(), new List<int>());
-            for (var b = 0; b < BatchSize && number * BatchSize + b < order.Length; b++)
+            var cloud = scenes[rows[b]];
+            var (positions, colours) = ((float[])cloud.Positions.Clone(), (byte[]?)cloud.Colours?.Clone());
+            if (options.Training) options.Augmentation?.Apply(positions, colours, SampleRandom.For(options.Seed, epoch, rows[b]));
+            var voxels = Pack(cloud with { Positions = positions, Colours = colours }, options, b, packed);
+            foreach (var label in voxels.Labels)
             {
-                var scene = order[number * BatchSize + b];
-                var cloud = scenes[scene];
-                var (positions, colours) = ((float[])cloud.Positions.Clone(), (byte[]?)cloud.Colours?.Clone());
-                if (options.Training) options.Augmentation?.Apply(positions, colours, SampleRandom.For(options.Seed, epoch, scene));
-                var voxels = Pack(cloud with { Positions = positions, Colours = colours }, options, b, rows);
-                foreach (var label in voxels.Labels)
-                {
-                    labels.Add(label < 0 ? -100 : label);
-                    indices.Add(scene);
-                }
+                labels.Add(label < 0 ? -100 : label);
+                indices.Add(rows[b]);
             }
-            yield return new Batch(tensor(rows.ToArray(), [labels.Count, 7]).DetachFromDisposeScope(), tensor(labels.ToArray()).DetachFromDisposeScope(),
-                [.. indices], number);
         }
+        return new Batch(tensor(packed.ToArray(), [labels.Count, 7]).DetachFromDisposeScope(), tensor(labels.ToArray()).DetachFromDisposeScope(),
+            [.. indices], number);
     }
 
     /// <summary>Appends a cloud's packed voxels (batch, x, y, z, three features) to <paramref name="rows"/>.</summary>
