@@ -10,7 +10,7 @@ namespace Bayou.Kernels;
 /// </para>
 /// </summary>
 internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate,
-    int lanes, float* sums)
+    int lanes, float* sums, DepthwiseAhead ahead = default)
     where T : struct, IFloatLanes<T>
 {
     /// <summary>
@@ -23,77 +23,67 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
     /// </summary>
     public void Run(int from, int to)
     {
-        var tall = TileRows(kernel.Height) == 4;
-        for (var y = from; y < to;)
+        var tall = TileRows(kernel.Height) == 4 ? from + (to - from) / 4 * 4 : from;
+        if (tall > from) Bands(from, tall, 4);
+        if (to > tall) Bands(tall, to, 2);
+    }
+
+    // Tiles of the same form beside each other are one call; what a call needs to know is the same for all rows.
+    private void Bands(int from, int to, int tileRows)
+    {
+        var across = new DepthwiseAxis(input.Width, kernel.Width, output.Width, offsetX);
+        for (var x = 0; x < output.Width;)
         {
-            var rows = tall && y + 4 <= to ? 4 : Math.Min(2, to - y);
-            for (var x = 0; x < output.Width;)
+            var columns = across.Columns<T>(output.Width - x, tileRows == 4);
+            // The last tile overlaps the one before it, unless sums would be added twice.
+            if (x + columns > output.Width && x > 0 && !accumulate) x = output.Width - columns;
+            // Kernel columns that meet the picture from at least one column of the tile.
+            var (left, width) = across.Meet(x, columns);
+            if (tileRows == 4)
             {
-                var columns = Columns(output.Width - x, rows == 4);
-                // Kernel columns that meet the picture from at least one column of the tile.
-                var (left, width) = Meet(x, columns);
-                if (rows == 4)
-                {
-                    Tall(y, x, columns, left, width);
-                    x += columns;
-                    continue;
-                }
-                // Tiles of the same form are one call.
-                var tiles = 1;
-                if (x + columns <= output.Width)
-                {
-                    for (int next; (next = x + tiles * columns) + columns <= output.Width && Columns(output.Width - next, false) == columns
-                        && Meet(next, columns) == (left, width);) tiles++;
-                }
-                Flat(y, x, rows, columns, tiles, left, width);
-                x += tiles * columns;
+                for (var y = from; y < to; y += 4) Tall(y, x, columns, left, width);
+                x += columns;
+                continue;
             }
-            y += rows;
+            var tiles = 1;
+            for (int next; (next = x + tiles * columns) + columns <= output.Width && across.Columns<T>(output.Width - next, false) == columns
+                && across.Meet(next, columns) == (left, width);) tiles++;
+            Flat(from, to, x, columns, tiles, left, width);
+            x += tiles * columns;
         }
     }
 
-    private (int Left, int Width) Meet(int x, int columns)
-    {
-        // Where the whole kernel stays within the margin, no column is left out: equal tiles are worth more.
-        if (offsetX - x <= DepthwiseTuning.Margin && x + columns - 1 + kernel.Width - offsetX <= input.Width + DepthwiseTuning.Margin) return (0, kernel.Width);
-        var left = Math.Max(0, offsetX - x - (columns - 1));
-        return (left, Math.Max(0, Math.Min(kernel.Width, input.Width + offsetX - x) - left));
-    }
-
-    // The width that leaves least over. A kernel wider than the map meets it from every column, but each tile also sees as many columns of padding as it is
-    // wide: narrow tiles then.
-    private int Columns(int left, bool tall)
-    {
-        if (tall && kernel.Width >= input.Width) return 4;
-        if (tall || T.Count < 16) return left <= 4 || left is 7 or 8 or 14 or 16 ? 4 : 6;
-        if (kernel.Width >= input.Width + 4) return left <= 4 || left is 8 or 14 or 16 ? 4 : 6;
-        return left switch { <= 4 => 4, <= 6 or 10 or 12 or 14 or 18 or 20 => 6, _ => 8 };
-    }
-
-    // One or two rows of some tiles.
-    private void Flat(int y, int x, int rows, int columns, int tiles, int left, int width)
+    // All rows, two by two, of some tiles.
+    private void Flat(int from, int to, int x, int columns, int tiles, int left, int width)
     {
         var valid = Math.Min(columns, output.Width - x);
         var direct = valid == columns && lanes == T.Count;
-        for (var more = direct ? 1 : tiles; more > 0; more--, x += columns)
+        var work = new PairWork<T>
         {
-            var target = output.Data + y * output.Row + x * output.Pixel;
-            if (!direct && accumulate) Load(target, rows, columns, valid);
-            var work = new PairWork<T>
+            Start = start,
+            Continue = accumulate,
+            To = sums,
+            ToRow = direct ? output.Row : columns * T.Count,
+            ToPixel = direct ? output.Pixel : T.Count,
+            InputRow = input.Row,
+            KernelRow = kernel.Row,
+            KernelPixel = kernel.Pixel,
+            Tiles = direct ? tiles : 1,
+        };
+        for (var y = from; y < to; y += 2)
+        {
+            var rows = Math.Min(2, to - y);
+            work.IsPair = rows == 2;
+            for (var tile = 0; tile < tiles; tile += work.Tiles)
             {
-                Start = start,
-                Continue = accumulate,
-                To = direct ? target : sums,
-                ToRow = direct ? output.Row : columns * T.Count,
-                ToPixel = direct ? output.Pixel : T.Count,
-                InputRow = input.Row,
-                KernelRow = kernel.Row,
-                KernelPixel = kernel.Pixel,
-                IsPair = rows == 2,
-                Tiles = direct ? tiles : 1,
-            };
-            Two(work, y - offsetY, x + left - offsetX, left, width, columns, 0, input.Height);
-            if (!direct) Store(target, rows, columns, valid);
+                var first = x + tile * columns;
+                var target = output.Data + y * output.Row + first * output.Pixel;
+                if (direct) work.To = target;
+                else if (accumulate) Load(target, rows, columns, valid);
+                work.Ahead = ahead.At((y - from) * output.Width + 2 * first);
+                Two(work, y - offsetY, first + left - offsetX, left, width, columns, 0, input.Height);
+                if (!direct) Store(target, rows, columns, valid);
+            }
         }
     }
 
@@ -180,6 +170,53 @@ internal readonly unsafe struct DepthwiseCorrelation<T>(LaneGrid input, LaneGrid
     }
 }
 
+/// <summary>One direction of a correlation.</summary>
+/// <param name="Input">Elements of the input.</param>
+/// <param name="Kernel">Taps.</param>
+/// <param name="Output">Outputs.</param>
+/// <param name="Offset">Tap that meets input 0 at output 0.</param>
+internal readonly record struct DepthwiseAxis(int Input, int Kernel, int Output, int Offset)
+{
+    /// <summary>First and number of the taps that tiles of <paramref name="columns"/> outputs go through.</summary>
+    public (int Left, int Width) Meet(int x, int columns)
+    {
+        // Where the whole kernel stays within the margin, no column is left out: equal tiles are worth more.
+        if (Offset - x <= DepthwiseTuning.Margin && x + columns - 1 + Kernel - Offset <= Input + DepthwiseTuning.Margin) return (0, Kernel);
+        var left = Math.Max(0, Offset - x - (columns - 1));
+        return (left, Math.Max(0, Math.Min(Kernel, Input + Offset - x) - left));
+    }
+
+    /// <summary>
+    /// How wide a tile is that begins <paramref name="left"/> outputs before the end: what leaves least over. A kernel wider than the map meets it from every
+    /// column, but each tile also sees as many columns of padding as it is wide: narrow tiles then.
+    /// </summary>
+    public int Columns<T>(int left, bool tall) where T : struct, IFloatLanes<T>
+    {
+        if (tall && Kernel >= Input) return 4;
+        if (tall || T.Count < 16) return left <= 4 || left is 7 or 8 or 14 or 16 ? 4 : 6;
+        if (Kernel >= Input + 4) return left <= 4 || left is 8 or 14 or 16 ? 4 : 6;
+        return left switch { <= 4 => 4, <= 6 or 10 or 12 or 14 or 18 or 20 => 6, _ => 8 };
+    }
+
+    /// <summary>
+    /// About how many cycles a correlation takes in this way, columns across and rows down: two multiply-adds a cycle, those with padding included, and what
+    /// tiles cost beside them.
+    /// </summary>
+    public static long Cycles(DepthwiseAxis rows, DepthwiseAxis columns)
+    {
+        var tall = rows.Kernel >= DepthwiseTuning.TallKernel;
+        long down = 0, across = 0;
+        for (var y = 0; y < rows.Output; y++) down += Math.Max(0, Math.Min(rows.Kernel, rows.Input + rows.Offset - y) - Math.Max(0, rows.Offset - y));
+        var tiles = 0;
+        for (int x = 0, width; x < columns.Output; x += width, tiles++)
+        {
+            width = columns.Columns<Lanes512>(columns.Output - x, tall);
+            across += width * columns.Meet(x, width).Width;
+        }
+        return down * across / 2 + tiles * (long)rows.Output * (tall ? DepthwiseTuning.TallTile / 4 : DepthwiseTuning.FlatTile / 2);
+    }
+}
+
 /// <summary>Sizes that the inner loops of <see cref="DepthwiseCorrelation{T}"/> rest on.</summary>
 internal static class DepthwiseTuning
 {
@@ -194,4 +231,13 @@ internal static class DepthwiseTuning
 
     /// <summary>Kernel rows from which tiles of four rows are faster than tiles of two.</summary>
     public const int TallKernel = 12;
+
+    /// <summary>Cycles a tile of four rows costs beside its multiply-adds, measured.</summary>
+    public const int TallTile = 300;
+
+    /// <summary>Where exchanging rows and columns pays: it costs the fast packing of rows and their dealing out to threads.</summary>
+    public const double Turning = 0.9;
+
+    /// <summary>Cycles a tile of two rows costs beside its multiply-adds, measured.</summary>
+    public const int FlatTile = 60;
 }

@@ -56,6 +56,15 @@ public static unsafe class DepthwiseKernel
             new DepthwiseFourier(s, kernels, true, size) { X = dy, Y = dx }.Run();
             return;
         }
+        if (s is { StrideH: 1, StrideW: 1 })
+        {
+            // A convolution itself, with the weights read backwards.
+            DepthwiseTaps[] mirrored = [.. kernels.Select(k => k with { PadH = k.Rows - 1 - k.PadH, PadW = k.Columns - 1 - k.PadW })];
+            var gradient = s with { H = s.OutH, W = s.OutW, PadH = s.KH - 1 - s.PadH, PadW = s.KW - 1 - s.PadW };
+            var forward = new DepthwiseWork(gradient, mirrored, s.H, true) { X = dy, Y = dx };
+            KernelThreads.Run(forward.Units, s.UsefulMacs, forward.Forward);
+            return;
+        }
         var work = new DepthwiseWork(s, kernels, s.H) { X = dx, Y = dy, Dx = dx };
         KernelThreads.Run(work.Units, s.UsefulMacs, work.Backward);
     }
@@ -111,9 +120,11 @@ public static unsafe class DepthwiseKernel
     private static bool ByTransforms(DepthwiseShape s, DepthwiseTaps[] kernels, out (int Columns, int Rows) size)
     {
         size = default;
-        if (DepthwiseFourier.Plan(s, kernels) is not { } plan) return false;
+        long direct = 0;
+        foreach (var k in kernels) direct += (s with { KH = k.Rows, KW = k.Columns, PadH = k.PadH, PadW = k.PadW }).UsefulMacs;
+        // Small kernels are not worth the planning: the transforms of the pictures alone are more than this.
+        if (direct < 50L * s.N * s.C * s.H * s.W || DepthwiseFourier.Plan(s, kernels) is not { } plan) return false;
         size = plan.Size;
-        var direct = kernels.Sum(k => (s with { KH = k.Rows, KW = k.Columns, PadH = k.PadH, PadW = k.PadW }).UsefulMacs);
         return plan.Cost * s.N * s.C < Transforms * direct;
     }
 }

@@ -171,3 +171,34 @@ internal static unsafe class DepthwisePacking
         }
     }
 }
+
+/// <summary>
+/// A plane with room for a few rows of a picture, moved down over it: what stays in reach stays packed, and all of it in the first-level cache.
+/// </summary>
+/// <param name="plane">Where the rows lie.</param>
+/// <param name="step">Floats from a row to the next.</param>
+/// <param name="first">Row of the picture to begin with.</param>
+internal unsafe struct RowWindow(float* plane, nint step, int first)
+{
+    private int first = first;
+
+    /// <summary>The row after the last.</summary>
+    public int End { get; private set; } = first;
+
+    /// <summary>Where row 0 of the picture would lie.</summary>
+    public readonly float* Data => plane - first * step;
+
+    /// <summary>Makes room for rows [from, to), which begin and end no earlier than the last ones did.</summary>
+    /// <returns>Those of them that have to be packed.</returns>
+    public (int From, int To) Slide(int from, int to)
+    {
+        var packed = Math.Max(from, End);
+        if (from > first && from < End)
+        {
+            var bytes = (long)(End - from) * step * sizeof(float);
+            Buffer.MemoryCopy(plane + (from - first) * step, plane, bytes, bytes);
+        }
+        (first, End) = (from, Math.Max(packed, to));
+        return (packed, End);
+    }
+}

@@ -3,32 +3,35 @@ using System.Runtime.CompilerServices;
 namespace Bayou.Kernels;
 
 /// <summary>What a tile of one or two rows reads and writes.</summary>
-internal readonly unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
+internal unsafe struct PairWork<T> where T : struct, IFloatLanes<T>
 {
     /// <summary>Where sums begin unless <see cref="Continue"/> is given.</summary>
-    public T Start { get; init; }
+    public T Start { get; set; }
 
     /// <summary>Whether the sums at <see cref="To"/> are continued.</summary>
-    public bool Continue { get; init; }
+    public bool Continue { get; set; }
 
     /// <summary>Where the sums go.</summary>
-    public float* To { get; init; }
+    public float* To { get; set; }
 
-    public nint ToRow { get; init; }
+    public nint ToRow { get; set; }
 
-    public nint ToPixel { get; init; }
+    public nint ToPixel { get; set; }
 
-    public nint InputRow { get; init; }
+    public nint InputRow { get; set; }
 
-    public nint KernelRow { get; init; }
+    public nint KernelRow { get; set; }
 
-    public nint KernelPixel { get; init; }
+    public nint KernelPixel { get; set; }
 
     /// <summary>Whether there is a lower row.</summary>
-    public bool IsPair { get; init; }
+    public bool IsPair { get; set; }
 
     /// <summary>Tiles side by side.</summary>
-    public int Tiles { get; init; }
+    public int Tiles { get; set; }
+
+    /// <summary>What will be packed next, or nothing.</summary>
+    public DepthwiseAhead Ahead { get; set; }
 }
 
 /// <summary>Tiles of one or two rows.</summary>
@@ -41,8 +44,10 @@ internal static unsafe partial class DepthwiseTiles
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;
+        var ahead = work.Ahead;
         for (var tile = work.Tiles; tile > 0; tile--, inputs += 8 * T.Count, t += 8 * step)
         {
+            ahead = ahead.Fetch(16);
             T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start, a6 = work.Start, a7 = work.Start;
             T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5, b6 = a6, b7 = a7;
             if (work.Continue)
@@ -162,8 +167,10 @@ internal static unsafe partial class DepthwiseTiles
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;
+        var ahead = work.Ahead;
         for (var tile = work.Tiles; tile > 0; tile--, inputs += 6 * T.Count, t += 6 * step)
         {
+            ahead = ahead.Fetch(12);
             T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start, a4 = work.Start, a5 = work.Start;
             T b0 = a0, b1 = a1, b2 = a2, b3 = a3, b4 = a4, b5 = a5;
             if (work.Continue)
@@ -265,8 +272,10 @@ internal static unsafe partial class DepthwiseTiles
     {
         nint inputRow = work.InputRow, kernelRow = work.KernelRow, kernelPixel = work.KernelPixel, above = -kernelRow, step = work.ToPixel, row = work.ToRow;
         float* t = work.To;
+        var ahead = work.Ahead;
         for (var tile = work.Tiles; tile > 0; tile--, inputs += 4 * T.Count, t += 4 * step)
         {
+            ahead = ahead.Fetch(8);
             T a0 = work.Start, a1 = work.Start, a2 = work.Start, a3 = work.Start;
             T b0 = a0, b1 = a1, b2 = a2, b3 = a3;
             if (work.Continue)

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
@@ -11,6 +12,35 @@ internal readonly unsafe struct LaneGrid(float* data, nint row, nint pixel, int 
 
     /// <summary>Rows and columns exchanged.</summary>
     public LaneGrid Turned => new(Data, Pixel, Row, Width, Height);
+
+    /// <summary>The last row first, and in it the last column.</summary>
+    public LaneGrid Backwards => new(Data + (Height - 1) * Row + (Width - 1) * Pixel, -Row, -Pixel, Height, Width);
+}
+
+/// <summary>
+/// Memory that is packed next, fetched into the second-level cache while tiles compute: packing alone would wait for every line. A strip has as many cache
+/// lines as pixels in either layout: one a pixel in channels-last memory, one of 16 channels each for 16 pixels in planar memory.
+/// </summary>
+/// <param name="data">Where it begins, or null for nothing.</param>
+/// <param name="pixel">Floats from a pixel to the next.</param>
+/// <param name="line">Floats from a line to the next.</param>
+internal readonly unsafe struct DepthwiseAhead(float* data, nint pixel, nint line)
+{
+    private readonly float* data = data;
+    private readonly nint pixel = pixel, line = line;
+
+    /// <summary>What lies a number of pixels on.</summary>
+    public DepthwiseAhead At(nint pixels) => data == null ? this : new(data + pixels * pixel, pixel, line);
+
+    /// <summary>Fetches the lines of some pixels; what follows them.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public DepthwiseAhead Fetch(int pixels)
+    {
+        if (!Sse.IsSupported || data == null) return this;
+        var p = data;
+        for (var i = 16; i > 0; i--, p += line) Sse.Prefetch1(p);
+        return new(data + pixels * pixel, pixel, line);
+    }
 }
 
 /// <summary>

@@ -8,18 +8,22 @@ internal sealed unsafe partial class DepthwiseWork
     private readonly Part[] parts;
     private readonly bool[] orientations;       // of the planes: as they lie, turned, or both
     private readonly (int Y, int X)[] phases;
+    private readonly bool strips, mirrored;
 
     /// <param name="s">Sizes of input and output; kernel and padding are the kernels' own.</param>
     /// <param name="kernels">Kernels whose outputs are added.</param>
     /// <param name="rows">Rows that can be dealt out.</param>
-    public DepthwiseWork(DepthwiseShape s, DepthwiseTaps[] kernels, int rows)
+    /// <param name="mirrored">Whether the forward reads the weights backwards (stride 1).</param>
+    public DepthwiseWork(DepthwiseShape s, DepthwiseTaps[] kernels, int rows, bool mirrored = false)
     {
-        this.s = s;
+        (this.s, this.mirrored) = (s, mirrored);
         phases = AllPhases(s);
         widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
         parts = [.. kernels.Select(k => new Part(k, s, widest))];
         orientations = [.. parts.Select(p => p.Turned).Distinct()];
         (tallest, above, below) = (parts.Max(p => p.Ky.Count), parts.Max(p => p.Ky.Pad), parts.Max(p => p.Ky.Count - p.Ky.Pad));
+        // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
+        strips = phases.Length == 1 && parts.Length == 1 && tallest < DepthwiseTuning.TallKernel && !orientations[0];
         blocks = (s.C + widest - 1) / widest;
         // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
         Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
@@ -76,39 +80,43 @@ internal sealed unsafe partial class DepthwiseWork
 
     private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
-        using var scratch = new Scratch(Weights<T>(), Length<T>(false, s.H, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
+        // Rows of the output at a time, and rows of the input the plane then holds.
+        var (strip, held) = strips && s.OutH > DepthwiseTuning.Strip
+            ? (DepthwiseTuning.Strip, Math.Min(s.H, DepthwiseTuning.Strip + tallest - 1)) : (s.OutH, s.H);
+        using var scratch = new Scratch(Weights<T>(), Length<T>(false, held, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
             Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
         PackWeights<T>(u, scratch[0]);
-        foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW));
+        foreach (var turned in orientations)
+            DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, turned ? s.H : held, s.W, s.StrideH, s.StrideW));
         var direct = Y.Channel == 1;
         var start = Bias is null ? T.Create(0) : T.LoadPart(Bias + u.Channel, u.Lanes);
         var (from, to) = Share<T>(s.OutH, tallest, u.Part);
         if (from == to) return;
-        // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
-        var strip = phases.Length > 1 || tallest >= DepthwiseTuning.TallKernel || parts.Length > 1 || orientations[0] ? s.OutH : DepthwiseTuning.Strip;
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
             var output = direct
                 ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
                 : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
-            var packed = Math.Clamp(from * s.StrideH - above, 0, s.H);
+            if (orientations[^1]) PackInput<T>(n, u, true, 0, s.H, scratch, scratch.Plane(true));
+            var window = new RowWindow(scratch.Plane(false), Layout<T>(false, held, s.W, s.StrideH, s.StrideW).Row, Math.Clamp(from * s.StrideH - above, 0, s.H));
             for (var top = from; top < to; top += strip)
             {
                 var bottom = Math.Min(to, top + strip);
-                var need = Math.Clamp((bottom - 1) * s.StrideH + below, packed, s.H);
-                foreach (var turned in orientations)
+                if (!orientations[0])
                 {
-                    var (first, last) = turned ? (0, s.H) : (packed, need);
-                    DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, first, last, s.W, u.Lanes, scratch.Plane(turned),
-                        Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
+                    var (first, last) = window.Slide(Math.Max(0, top * s.StrideH - above), Math.Clamp((bottom - 1) * s.StrideH + below, 0, s.H));
+                    PackInput<T>(n, u, false, first, last, scratch, window.Data);
                 }
-                packed = need;
-                Sum<T>(scratch, output, start, u.Lanes, top, bottom);
+                Sum<T>(scratch, window.Data, output, start, u.Lanes, top, bottom, strips ? Ahead(X, s.W, n, u, window.End) : default);
             }
             if (Relu) Rectify<T>(output, from, to, u.Lanes);
             if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
         }
     }
+
+    // Rows [from, to) of the input.
+    private void PackInput<T>(int n, Unit u, bool turned, int from, int to, Scratch scratch, float* plane) where T : struct, IFloatLanes<T> =>
+        DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, from, to, s.W, u.Lanes, plane, Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
 
     private static void Rectify<T>(LaneGrid output, int from, int to, int lanes) where T : struct, IFloatLanes<T>
     {
@@ -126,8 +134,8 @@ internal sealed unsafe partial class DepthwiseWork
         }
     }
 
-    // Rows [from, to) of the output, from the planes and weights of the scratch.
-    private void Sum<T>(Scratch scratch, LaneGrid output, T start, int lanes, int from, int to) where T : struct, IFloatLanes<T>
+    // Rows [from, to) of the output, from the plane, the turned plane and the weights.
+    private void Sum<T>(Scratch scratch, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead) where T : struct, IFloatLanes<T>
     {
         var more = false;
         var weights = scratch[0];
@@ -138,8 +146,10 @@ internal sealed unsafe partial class DepthwiseWork
             {
                 Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
                 if (ty.Count == 0 || tx.Count == 0) continue;
-                var input = part.Turned ? layout.View(scratch.Plane(true), x, y) : layout.View(scratch.Plane(false), y, x);
-                Correlate(part.Turned, input, KernelView<T>(weights, part, ty, tx), output, ty.Offset, tx.Offset, start, more, lanes, scratch.Sums, from, to);
+                var input = part.Turned ? layout.View(scratch.Plane(true), x, y) : layout.View(plane, y, x);
+                var kernel = KernelView<T>(weights, part, ty, tx);
+                Correlate(part.Turned, input, mirrored ? kernel.Backwards : kernel, output, ty.Offset, tx.Offset, start, more, lanes, scratch.Sums, from, to,
+                    ahead);
                 more = true;
             }
             weights += Squares<T>(part.Taps);
@@ -159,23 +169,16 @@ internal sealed unsafe partial class DepthwiseWork
         float* plane = scratch[2], taps = scratch[0] + Weights<T>();
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
         foreach (var turned in orientations) DepthwisePacking.ClearMargins<T>(scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1));
-        // As in the forward, where nothing but the input gradient is wanted.
-        var strips = Dw is null && Db is null && phases.Length == 1 && tallest < DepthwiseTuning.TallKernel && parts.Length == 1 && !orientations[0];
         var sum = T.Create(0);
         var layout = Layout<T>(part.Turned, s.OutH, s.OutW, 1, 1);
         var gradient = scratch.Plane(part.Turned);
         var (from, to) = Share<T>(part.Ky.Count, s.OutH, u.Part);
         for (var n = u.FirstPicture; n < u.EndPicture; n++)
         {
-            if (strips && Dx is { } only)
-            {
-                InputGradient<T>(scratch, only, n, u, direct, strips);
-                continue;
-            }
             foreach (var turned in orientations)
                 DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, 0, s.OutH, s.OutW, u.Lanes, scratch.Plane(turned), Layout<T>(turned, s.OutH, s.OutW, 1, 1),
                     turned, scratch.Block);
-            if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct, false);
+            if (Dx is { } dx) InputGradient<T>(scratch, dx, n, u, direct);
             if (Db is not null && u.Part == 0) sum += Total<T>(gradient, layout.Length);
             if (Dw is null) continue;
             if (n == u.FirstPicture || !direct) DepthwisePacking.ClearMargins<T>(plane, inputLayout);
@@ -197,31 +200,12 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
-    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct, bool strips) where T : struct, IFloatLanes<T>
+    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
     {
-        var (first, last) = Share<T>(s.H, tallest, u.Part);
+        var (from, to) = Share<T>(s.H, tallest, u.Part);
         var target = direct
             ? new LaneGrid(dx.At(n, u.Channel), (nint)dx.Row, (nint)dx.Pixel, s.H, s.W)
             : new LaneGrid(scratch[2], s.W * T.Count, T.Count, s.H, s.W);
-        var packed = Math.Clamp(first + above - tallest + 1, 0, s.OutH);
-        for (var top = first; top < last; top += strips ? DepthwiseTuning.Strip : s.H)
-        {
-            var bottom = strips ? Math.Min(last, top + DepthwiseTuning.Strip) : last;
-            if (strips)
-            {
-                var need = Math.Clamp(bottom + above, packed, s.OutH);
-                DepthwisePacking.Pack<T>(Y.At(n, u.Channel), Y, packed, need, s.OutW, u.Lanes, scratch.Plane(false), Layout<T>(false, s.OutH, s.OutW, 1, 1),
-                    false, scratch.Block);
-                packed = need;
-            }
-            InputRows<T>(scratch, target, u, top, bottom);
-        }
-        if (!direct) Unpack<T>(scratch, dx, n, u, s.W, first, last);
-    }
-
-    // Rows [from, to) of the input gradient.
-    private void InputRows<T>(Scratch scratch, LaneGrid target, Unit u, int from, int to) where T : struct, IFloatLanes<T>
-    {
         var weights = scratch[0];
         foreach (var part in parts)
         {
@@ -230,18 +214,24 @@ internal sealed unsafe partial class DepthwiseWork
             {
                 if (y >= s.H || x >= s.W) continue;
                 Taps ty = new(y, part.Ky, s.StrideH), tx = new(x, part.Kx, s.StrideW);
-                var forward = KernelView<T>(weights, part, ty, tx);
-                var kernel = new LaneGrid(forward.Data + (ty.Count - 1) * forward.Row + (tx.Count - 1) * forward.Pixel, -forward.Row, -forward.Pixel, ty.Count,
-                    tx.Count);
                 var output = new LaneGrid(
                     target.Data + y * target.Row + x * target.Pixel, s.StrideH * target.Row, s.StrideW * target.Pixel,
                     (s.H - y + s.StrideH - 1) / s.StrideH, (s.W - x + s.StrideW - 1) / s.StrideW);
                 var (offsetY, offsetX) = (ty.Count - 1 - ty.Offset, tx.Count - 1 - tx.Offset);
-                Correlate(part.Turned, gradient, kernel, output, offsetY, offsetX, T.Create(0), part != parts[0], u.Lanes, scratch.Sums, from,
-                    Math.Min(to, output.Height));
+                Correlate(part.Turned, gradient, KernelView<T>(weights, part, ty, tx).Backwards, output, offsetY, offsetX, T.Create(0), part != parts[0],
+                    u.Lanes, scratch.Sums, from, Math.Min(to, output.Height));
             }
             weights += Squares<T>(part.Taps);
         }
+        if (!direct) Unpack<T>(scratch, dx, n, u, s.W, from, to);
+    }
+
+    // From a row of a channel block on; beyond the last row, the next picture.
+    private DepthwiseAhead Ahead(DepthwisePlanes memory, int width, int n, Unit u, int row)
+    {
+        var data = memory.At(n, u.Channel) + row * memory.Row;
+        if (memory.Channel == 1) return new(data, (nint)memory.Pixel, (nint)memory.Pixel);
+        return memory.IsPlanar(width) ? new(data, 1, (nint)memory.Channel) : default;
     }
 
     private static void Unpack<T>(Scratch scratch, DepthwisePlanes memory, int n, Unit u, int width, int from, int to) where T : struct, IFloatLanes<T>
@@ -277,10 +267,10 @@ internal sealed unsafe partial class DepthwiseWork
     // The input comes as it was packed; kernel and output are turned here where it was.
     private static void Correlate<T>(
         bool turned, LaneGrid input, LaneGrid kernel, LaneGrid output, int offsetY, int offsetX, T start, bool accumulate, int lanes, float* sums, int from,
-        int to) where T : struct, IFloatLanes<T>
+        int to, DepthwiseAhead ahead = default) where T : struct, IFloatLanes<T>
     {
         if (turned) new DepthwiseCorrelation<T>(input, kernel.Turned, output.Turned, offsetX, offsetY, start, accumulate, lanes, sums).Run(0, output.Width);
-        else new DepthwiseCorrelation<T>(input, kernel, output, offsetY, offsetX, start, accumulate, lanes, sums).Run(from, to);
+        else new DepthwiseCorrelation<T>(input, kernel, output, offsetY, offsetX, start, accumulate, lanes, sums, ahead).Run(from, to);
     }
 
     // The taps that can meet the picture, kernel after kernel, [tap][lane].
@@ -289,16 +279,18 @@ internal sealed unsafe partial class DepthwiseWork
         foreach (var part in parts)
         {
             var (rows, columns) = (part.Kernel.Rows, part.Kernel.Columns);
+            var (firstRow, firstColumn) = mirrored
+                ? (rows - part.Ky.First - part.Ky.Count, columns - part.Kx.First - part.Kx.Count) : (part.Ky.First, part.Kx.First);
             float* source = (float*)part.Kernel.Weights + (long)u.Channel * rows * columns, end = (float*)part.Kernel.Weights + (long)s.C * rows * columns;
             if (part.Kx.Count == columns)
             {
-                DepthwisePacking.ToLanes<T>(source + part.Ky.First * columns, rows * columns, part.Taps, u.Lanes, weights, end);
+                DepthwisePacking.ToLanes<T>(source + firstRow * columns, rows * columns, part.Taps, u.Lanes, weights, end);
             }
             else
             {
                 var row = weights;
                 for (var y = 0; y < part.Ky.Count; y++, row += part.Kx.Count * T.Count)
-                    DepthwisePacking.ToLanes<T>(source + (part.Ky.First + y) * columns + part.Kx.First, rows * columns, part.Kx.Count, u.Lanes, row, end);
+                    DepthwisePacking.ToLanes<T>(source + (firstRow + y) * columns + firstColumn, rows * columns, part.Kx.Count, u.Lanes, row, end);
             }
             weights += Squares<T>(part.Taps);
         }

@@ -15,10 +15,23 @@ internal sealed unsafe partial class DepthwiseWork
 
         public Reach Kx { get; } = new(s.W, s.OutW, kernel.Columns, s.StrideW, kernel.PadW);
 
-        /// <summary>A flat and wide kernel is worked on with rows and columns exchanged: tall kernels have the better tiles.</summary>
-        public bool Turned => widest == 16 && Kx.Count >= DepthwiseTuning.TallKernel && Ky.Count < DepthwiseTuning.TallKernel;
+        /// <summary>
+        /// Whether it is worked on with rows and columns exchanged: tall kernels have the better tiles, and narrow maps meet mostly padding across.
+        /// </summary>
+        public bool Turned { get; } = widest == 16 && IsBetterTurned(kernel, s);
 
         public int Taps => Ky.Count * Kx.Count;
+
+        private static bool IsBetterTurned(DepthwiseTaps kernel, DepthwiseShape s)
+        {
+            // With a stride, each of the views is about this large.
+            DepthwiseAxis rows = Axis(new(s.H, s.OutH, kernel.Rows, s.StrideH, kernel.PadH), s.H, s.OutH, s.StrideH),
+                columns = Axis(new(s.W, s.OutW, kernel.Columns, s.StrideW, kernel.PadW), s.W, s.OutW, s.StrideW);
+            return DepthwiseAxis.Cycles(columns, rows) < DepthwiseTuning.Turning * DepthwiseAxis.Cycles(rows, columns);
+        }
+
+        private static DepthwiseAxis Axis(Reach reach, int size, int outputs, int stride) =>
+            new((size + stride - 1) / stride, (reach.Count + stride - 1) / stride, outputs, reach.Pad / stride);
     }
 
     /// <summary>The taps of one axis that can meet the picture at all: of a kernel larger than the picture only the middle.</summary>
@@ -59,9 +72,10 @@ internal sealed unsafe partial class DepthwiseWork
             Part = unit % work.rowParts;
             var block = unit / work.rowParts % work.blocks;
             Chunk = unit / work.rowParts / work.blocks;
-            Channel = block * work.widest;
+            // The last channels share a whole register with some before them, which are computed twice, to the same bits.
+            Channel = Math.Max(0, Math.Min(block * work.widest, work.s.C - work.widest));
             Lanes = Math.Min(work.widest, work.s.C - Channel);
-            // The last channels take the narrowest register that holds them.
+            // Few channels take the narrowest register that holds them.
             Width = work.widest;
             while (Width > 4 && Lanes <= Width / 2) Width /= 2;
             (FirstPicture, EndPicture) = (Chunk * work.s.N / work.Chunks, (Chunk + 1) * work.s.N / work.Chunks);

@@ -68,7 +68,7 @@ public static unsafe class DepthwiseConv
     private static bool FasterForward(long[] x, long[] weight)
     {
         var taps = weight[2] * weight[3];
-        return taps >= 81 || (taps >= 49 && weight[0] % 16 == 0 && x.Length == 4 && (x[2] * x[3] <= 400 || x[0] * x[2] * x[3] <= 800));
+        return true || taps >= 81 || (taps >= 49 && weight[0] % 16 == 0 && x.Length == 4 && (x[2] * x[3] <= 400 || x[0] * x[2] * x[3] <= 800));
     }
 
     /// <summary>The convolution.</summary>
