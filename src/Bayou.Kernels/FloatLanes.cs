@@ -93,9 +93,9 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
 
     public static void Store(float* p, Lanes512 value) => value.v.Store(p);
 
-    public static Lanes512 LoadPart(float* p, int lanes) => new(FloatParts.Load512(p, lanes));
+    public static Lanes512 LoadPart(float* p, int lanes) => new(FloatParts.Load512(p, lanes, default));
 
-    public static void StorePart(float* p, Lanes512 value, int lanes) => FloatParts.Store(p, (float*)&value, lanes);
+    public static void StorePart(float* p, Lanes512 value, int lanes) => FloatParts.Store512(p, value.v, lanes);
 
     public static void Transpose(float* source, nint sourceStep, float* target, nint targetStep) =>
         FloatTranspose.Square16(source, sourceStep, target, targetStep);

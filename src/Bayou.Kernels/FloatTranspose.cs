@@ -7,12 +7,26 @@ namespace Bayou.Kernels;
 /// <summary>The first lanes of a register.</summary>
 internal static unsafe class FloatParts
 {
-    public static Vector512<float> Load512(float* p, int lanes)
+    /// <summary>The first lanes of a register in memory; the others are those of <paramref name="rest"/>, and nothing is read there.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> Load512(float* p, int lanes, Vector512<float> rest)
     {
-        Vector512<float> part = default;
-        for (var l = 0; l < lanes; l++) ((float*)&part)[l] = p[l];
-        return part;
+        if (Avx512F.IsSupported) return Avx512F.MaskLoad(p, First(lanes), rest);
+        for (var l = 0; l < lanes; l++) ((float*)&rest)[l] = p[l];
+        return rest;
     }
+
+    /// <summary>Writes the first lanes only.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static void Store512(float* p, Vector512<float> value, int lanes)
+    {
+        if (Avx512F.IsSupported) Avx512F.MaskStore(p, First(lanes), value);
+        else Store(p, (float*)&value, lanes);
+    }
+
+    /// <summary>All bits set in the first lanes.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Vector512<float> First(int lanes) => Vector512.LessThan(Vector512<int>.Indices, Vector512.Create(lanes)).AsSingle();
 
     public static Vector256<float> Load256(float* p, int lanes)
     {

@@ -26,7 +26,9 @@ public enum PointwiseActivation
 /// </summary>
 public static unsafe class PointwiseKernel
 {
-    private const int Lanes = 16, Narrow = 3 * Lanes, Wide = 4 * Lanes, NarrowRows = 8, WideRows = 6;
+    private const int Lanes = PointwiseTiles.Lanes, Narrow = PointwiseTiles.Narrow, Wide = PointwiseTiles.Wide;
+
+    private const int NarrowRows = PointwiseTiles.NarrowRows, WideRows = PointwiseTiles.WideRows;
 
     // Columns of a unit where there are many, outputs of one where there are few, channels at a time: what a unit reads again stays in the second-level cache.
     private const int UnitColumns = 4 * Narrow, UnitRows = NarrowRows * WideRows / 2, Stretch = 512;
@@ -95,13 +97,6 @@ public static unsafe class PointwiseKernel
         ArrayPool<float>.Shared.Return(shared);
     }
 
-    // Registers side by side: threes, and a four or two to come out even.
-    private static int Width(int columns)
-    {
-        var registers = (columns + Lanes - 1) / Lanes;
-        return registers % 3 == 0 || registers is 5 or < 3 ? Narrow : Wide;
-    }
-
     /// <summary>One call.</summary>
     private readonly struct Job(
         float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs,
@@ -113,7 +108,7 @@ public static unsafe class PointwiseKernel
             var depth = Math.Min(PackChannels, channels - channel);
             for (var column = 0; column < pixels;)
             {
-                var width = Width(pixels - column);
+                var width = PointwiseTiles.Width(pixels - column);
                 var count = Math.Min(width, pixels - column);
                 PackColumns(Pixels(n, channel, column), pixels, depth, count, all + (long)column * channels + channel * width, width, Before(channel),
                     channels);
@@ -127,7 +122,7 @@ public static unsafe class PointwiseKernel
         /// </summary>
         public int Panel(int n, int column, int right, int top, int bottom, float* room, float* packed)
         {
-            var width = Width(right - column);
+            var width = PointwiseTiles.Width(right - column);
             var (count, rows) = (Math.Min(width, right - column), width == Narrow ? NarrowRows : WideRows);
             var place = (long)n * outputs * pixels + column;
             // Sums of all outputs wait for the next stretch of channels.
@@ -147,8 +142,8 @@ public static unsafe class PointwiseKernel
                         var first = Math.Min(row, outputs - rows);
                         var tile = several ? sums + (row - top) * width : sums;
                         var weights = w + (long)first * channels + channel;
-                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, panel, depth, tile, channel > 0);
-                        else PointwiseTiles.Tile4(weights, channels, panel, depth, tile, channel > 0);
+                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0);
+                        else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0);
                         if (channel + depth < channels) continue;
                         for (var r = row; r < Math.Min(row + rows, bottom); r++)
                         {

@@ -6,13 +6,30 @@ using V = System.Runtime.Intrinsics.Vector512<float>;
 namespace Bayou.Kernels;
 
 /// <summary>
-/// The inner loops of <see cref="PointwiseKernel"/>: a tile of sums in registers, rows of weights a number at a time against a row of packed pixels.
+/// The inner loops of <see cref="PointwiseKernel"/> and <see cref="ProductKernel"/>: a tile of sums in registers, rows of weights a number at a time against a
+/// row of packed columns. Steps: wRow from an output's weights to the next one's, wStep from a weight to the next, yRow from a row of sums to the next.
 /// </summary>
 internal static unsafe class PointwiseTiles
 {
+    /// <summary>Floats in a register.</summary>
+    public const int Lanes = 16;
+
+    /// <summary>Columns and rows of the tile of three registers.</summary>
+    public const int Narrow = 3 * Lanes, NarrowRows = 8;
+
+    /// <summary>Columns and rows of the tile of four registers.</summary>
+    public const int Wide = 4 * Lanes, WideRows = 6;
+
+    /// <summary>Columns of the next panel where some are left: threes, and a four or two to come out even.</summary>
+    public static int Width(int columns)
+    {
+        var registers = (columns + Lanes - 1) / Lanes;
+        return registers % 3 == 0 || registers is 5 or < 3 ? Narrow : Wide;
+    }
+
     /// <summary>Eight outputs of three registers of pixels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Tile3(float* w, nint wRow, float* x, int count, float* y, bool more)
+    public static void Tile3(float* w, nint wRow, nint wStep, float* x, int count, float* y, nint yRow, bool more)
     {
         V a0 = V.Zero, a1 = V.Zero, a2 = V.Zero;
         V b0 = V.Zero, b1 = V.Zero, b2 = V.Zero;
@@ -27,31 +44,31 @@ internal static unsafe class PointwiseTiles
             a0 = Vector512.Load(y);
             a1 = Vector512.Load(y + 16);
             a2 = Vector512.Load(y + 32);
-            b0 = Vector512.Load(y + 48);
-            b1 = Vector512.Load(y + 64);
-            b2 = Vector512.Load(y + 80);
-            c0 = Vector512.Load(y + 96);
-            c1 = Vector512.Load(y + 112);
-            c2 = Vector512.Load(y + 128);
-            d0 = Vector512.Load(y + 144);
-            d1 = Vector512.Load(y + 160);
-            d2 = Vector512.Load(y + 176);
-            e0 = Vector512.Load(y + 192);
-            e1 = Vector512.Load(y + 208);
-            e2 = Vector512.Load(y + 224);
-            f0 = Vector512.Load(y + 240);
-            f1 = Vector512.Load(y + 256);
-            f2 = Vector512.Load(y + 272);
-            g0 = Vector512.Load(y + 288);
-            g1 = Vector512.Load(y + 304);
-            g2 = Vector512.Load(y + 320);
-            h0 = Vector512.Load(y + 336);
-            h1 = Vector512.Load(y + 352);
-            h2 = Vector512.Load(y + 368);
+            b0 = Vector512.Load(y + yRow);
+            b1 = Vector512.Load(y + yRow + 16);
+            b2 = Vector512.Load(y + yRow + 32);
+            c0 = Vector512.Load(y + 2 * yRow);
+            c1 = Vector512.Load(y + 2 * yRow + 16);
+            c2 = Vector512.Load(y + 2 * yRow + 32);
+            d0 = Vector512.Load(y + 3 * yRow);
+            d1 = Vector512.Load(y + 3 * yRow + 16);
+            d2 = Vector512.Load(y + 3 * yRow + 32);
+            e0 = Vector512.Load(y + 4 * yRow);
+            e1 = Vector512.Load(y + 4 * yRow + 16);
+            e2 = Vector512.Load(y + 4 * yRow + 32);
+            f0 = Vector512.Load(y + 5 * yRow);
+            f1 = Vector512.Load(y + 5 * yRow + 16);
+            f2 = Vector512.Load(y + 5 * yRow + 32);
+            g0 = Vector512.Load(y + 6 * yRow);
+            g1 = Vector512.Load(y + 6 * yRow + 16);
+            g2 = Vector512.Load(y + 6 * yRow + 32);
+            h0 = Vector512.Load(y + 7 * yRow);
+            h1 = Vector512.Load(y + 7 * yRow + 16);
+            h2 = Vector512.Load(y + 7 * yRow + 32);
         }
         float* w3 = w + 3 * wRow, w6 = w + 6 * wRow;
         nint two = 2 * wRow;
-        for (; count > 0; count--, x += 48, w++, w3++, w6++)
+        for (; count > 0; count--, x += 48, w += wStep, w3 += wStep, w6 += wStep)
         {
             V s0 = Vector512.Load(x), s1 = Vector512.Load(x + 16), s2 = Vector512.Load(x + 32);
             var a = Vector512.Create(*w);
@@ -90,32 +107,32 @@ internal static unsafe class PointwiseTiles
         a0.Store(y);
         a1.Store(y + 16);
         a2.Store(y + 32);
-        b0.Store(y + 48);
-        b1.Store(y + 64);
-        b2.Store(y + 80);
-        c0.Store(y + 96);
-        c1.Store(y + 112);
-        c2.Store(y + 128);
-        d0.Store(y + 144);
-        d1.Store(y + 160);
-        d2.Store(y + 176);
-        e0.Store(y + 192);
-        e1.Store(y + 208);
-        e2.Store(y + 224);
-        f0.Store(y + 240);
-        f1.Store(y + 256);
-        f2.Store(y + 272);
-        g0.Store(y + 288);
-        g1.Store(y + 304);
-        g2.Store(y + 320);
-        h0.Store(y + 336);
-        h1.Store(y + 352);
-        h2.Store(y + 368);
+        b0.Store(y + yRow);
+        b1.Store(y + yRow + 16);
+        b2.Store(y + yRow + 32);
+        c0.Store(y + 2 * yRow);
+        c1.Store(y + 2 * yRow + 16);
+        c2.Store(y + 2 * yRow + 32);
+        d0.Store(y + 3 * yRow);
+        d1.Store(y + 3 * yRow + 16);
+        d2.Store(y + 3 * yRow + 32);
+        e0.Store(y + 4 * yRow);
+        e1.Store(y + 4 * yRow + 16);
+        e2.Store(y + 4 * yRow + 32);
+        f0.Store(y + 5 * yRow);
+        f1.Store(y + 5 * yRow + 16);
+        f2.Store(y + 5 * yRow + 32);
+        g0.Store(y + 6 * yRow);
+        g1.Store(y + 6 * yRow + 16);
+        g2.Store(y + 6 * yRow + 32);
+        h0.Store(y + 7 * yRow);
+        h1.Store(y + 7 * yRow + 16);
+        h2.Store(y + 7 * yRow + 32);
     }
 
     /// <summary>Six outputs of four registers of pixels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Tile4(float* w, nint wRow, float* x, int count, float* y, bool more)
+    public static void Tile4(float* w, nint wRow, nint wStep, float* x, int count, float* y, nint yRow, bool more)
     {
         V a0 = V.Zero, a1 = V.Zero, a2 = V.Zero, a3 = V.Zero;
         V b0 = V.Zero, b1 = V.Zero, b2 = V.Zero, b3 = V.Zero;
@@ -129,30 +146,30 @@ internal static unsafe class PointwiseTiles
             a1 = Vector512.Load(y + 16);
             a2 = Vector512.Load(y + 32);
             a3 = Vector512.Load(y + 48);
-            b0 = Vector512.Load(y + 64);
-            b1 = Vector512.Load(y + 80);
-            b2 = Vector512.Load(y + 96);
-            b3 = Vector512.Load(y + 112);
-            c0 = Vector512.Load(y + 128);
-            c1 = Vector512.Load(y + 144);
-            c2 = Vector512.Load(y + 160);
-            c3 = Vector512.Load(y + 176);
-            d0 = Vector512.Load(y + 192);
-            d1 = Vector512.Load(y + 208);
-            d2 = Vector512.Load(y + 224);
-            d3 = Vector512.Load(y + 240);
-            e0 = Vector512.Load(y + 256);
-            e1 = Vector512.Load(y + 272);
-            e2 = Vector512.Load(y + 288);
-            e3 = Vector512.Load(y + 304);
-            f0 = Vector512.Load(y + 320);
-            f1 = Vector512.Load(y + 336);
-            f2 = Vector512.Load(y + 352);
-            f3 = Vector512.Load(y + 368);
+            b0 = Vector512.Load(y + yRow);
+            b1 = Vector512.Load(y + yRow + 16);
+            b2 = Vector512.Load(y + yRow + 32);
+            b3 = Vector512.Load(y + yRow + 48);
+            c0 = Vector512.Load(y + 2 * yRow);
+            c1 = Vector512.Load(y + 2 * yRow + 16);
+            c2 = Vector512.Load(y + 2 * yRow + 32);
+            c3 = Vector512.Load(y + 2 * yRow + 48);
+            d0 = Vector512.Load(y + 3 * yRow);
+            d1 = Vector512.Load(y + 3 * yRow + 16);
+            d2 = Vector512.Load(y + 3 * yRow + 32);
+            d3 = Vector512.Load(y + 3 * yRow + 48);
+            e0 = Vector512.Load(y + 4 * yRow);
+            e1 = Vector512.Load(y + 4 * yRow + 16);
+            e2 = Vector512.Load(y + 4 * yRow + 32);
+            e3 = Vector512.Load(y + 4 * yRow + 48);
+            f0 = Vector512.Load(y + 5 * yRow);
+            f1 = Vector512.Load(y + 5 * yRow + 16);
+            f2 = Vector512.Load(y + 5 * yRow + 32);
+            f3 = Vector512.Load(y + 5 * yRow + 48);
         }
         float* w3 = w + 3 * wRow;
         nint two = 2 * wRow;
-        for (; count > 0; count--, x += 64, w++, w3++)
+        for (; count > 0; count--, x += 64, w += wStep, w3 += wStep)
         {
             V s0 = Vector512.Load(x), s1 = Vector512.Load(x + 16), s2 = Vector512.Load(x + 32), s3 = Vector512.Load(x + 48);
             var a = Vector512.Create(*w);
@@ -190,25 +207,25 @@ internal static unsafe class PointwiseTiles
         a1.Store(y + 16);
         a2.Store(y + 32);
         a3.Store(y + 48);
-        b0.Store(y + 64);
-        b1.Store(y + 80);
-        b2.Store(y + 96);
-        b3.Store(y + 112);
-        c0.Store(y + 128);
-        c1.Store(y + 144);
-        c2.Store(y + 160);
-        c3.Store(y + 176);
-        d0.Store(y + 192);
-        d1.Store(y + 208);
-        d2.Store(y + 224);
-        d3.Store(y + 240);
-        e0.Store(y + 256);
-        e1.Store(y + 272);
-        e2.Store(y + 288);
-        e3.Store(y + 304);
-        f0.Store(y + 320);
-        f1.Store(y + 336);
-        f2.Store(y + 352);
-        f3.Store(y + 368);
+        b0.Store(y + yRow);
+        b1.Store(y + yRow + 16);
+        b2.Store(y + yRow + 32);
+        b3.Store(y + yRow + 48);
+        c0.Store(y + 2 * yRow);
+        c1.Store(y + 2 * yRow + 16);
+        c2.Store(y + 2 * yRow + 32);
+        c3.Store(y + 2 * yRow + 48);
+        d0.Store(y + 3 * yRow);
+        d1.Store(y + 3 * yRow + 16);
+        d2.Store(y + 3 * yRow + 32);
+        d3.Store(y + 3 * yRow + 48);
+        e0.Store(y + 4 * yRow);
+        e1.Store(y + 4 * yRow + 16);
+        e2.Store(y + 4 * yRow + 32);
+        e3.Store(y + 4 * yRow + 48);
+        f0.Store(y + 5 * yRow);
+        f1.Store(y + 5 * yRow + 16);
+        f2.Store(y + 5 * yRow + 32);
+        f3.Store(y + 5 * yRow + 48);
     }
 }

@@ -33,7 +33,7 @@ internal static unsafe class FusedConv
     {
         var (s, outputs) = (x.shape, weight.shape[0]);
         var matrix = weight.view(outputs, -1);
-        if (IsLast(x)) return nn.functional.linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2);
+        if (IsLast(x)) return Products.Linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2);
         var y = matmul(matrix, x.view(s[0], s[1], -1));
         return (bias is null ? y : y.Plus(bias.view(-1, 1))).view(s[0], outputs, s[2], s[3]);
     }
@@ -160,16 +160,18 @@ internal static unsafe class FusedConv
         var y = empty(s[0], outputs, s[2], s[3]);
         var add = shortcut is not null && TensorMemory.IsPlain(shortcut) && shortcut.shape.AsSpan().SequenceEqual(y.shape) ? shortcut : null;
         var affine = norm?.Affine();
-        var kind = activation switch { null => PointwiseActivation.None, Activation.Relu => PointwiseActivation.Relu, _ => PointwiseActivation.Gelu };
         fixed (float* before = affine)
         {
             PointwiseKernel.Forward(
-                TensorMemory.Floats(x), before, TensorMemory.Floats(weight), null, Floats(bias), Floats(add), TensorMemory.Floats(y), kind,
+                TensorMemory.Floats(x), before, TensorMemory.Floats(weight), null, Floats(bias), Floats(add), TensorMemory.Floats(y), Kind(activation),
                 (int)s[0], (int)s[1], (int)outputs, (int)(s[2] * s[3]));
         }
         Keep(x, weight, bias, shortcut);
         return shortcut is null || add is not null ? y : y.Plus(shortcut);
     }
+
+    private static PointwiseActivation Kind(Activation? activation) =>
+        activation switch { null => PointwiseActivation.None, Activation.Relu => PointwiseActivation.Relu, _ => PointwiseActivation.Gelu };
 
     // The collector may free a tensor whose last managed use is over: not while a kernel works on its memory.
     [MethodImpl(MethodImplOptions.NoInlining)]
@@ -181,11 +183,17 @@ internal static unsafe class FusedConv
     private static Tensor Rows(Tensor x, Tensor weight, Tensor? bias, Activation? activation, Tensor? shortcut)
     {
         var (s, outputs) = (x.shape, (int)weight.shape[0]);
-        var z = mm(x.permute(0, 2, 3, 1).reshape(-1, s[1]), weight.view(outputs, -1).t());
-        float* p = TensorMemory.Floats(z), b = bias is null ? null : TensorMemory.Floats(bias);
+        Tensor pixels = x.permute(0, 2, 3, 1), matrix = weight.view(outputs, -1);
         var add = shortcut is not null && shortcut.shape.AsSpan().SequenceEqual([s[0], outputs, s[2], s[3]])
             && shortcut.dtype == ScalarType.Float32 && IsLast(shortcut)
             ? shortcut.permute(0, 2, 3, 1) : null;
+        if (Products.SuitsLinear(pixels, matrix, bias))
+        {
+            var result = Products.Then(pixels, matrix, bias, Kind(activation), add).permute(0, 3, 1, 2);
+            return shortcut is null || add is not null ? result : result.Plus(shortcut);
+        }
+        var z = mm(pixels.reshape(-1, s[1]), matrix.t());
+        float* p = TensorMemory.Floats(z), b = bias is null ? null : TensorMemory.Floats(bias);
         var rows = (int)z.shape[0];
         if (activation == Activation.Gelu) GeluKernel.Forward(p, b, p, null, rows, outputs);
         else if (b is not null || activation is not null || add is not null)

@@ -73,7 +73,7 @@ internal static unsafe class FusedMlp
         return (h, z);
     }
 
-    internal static Tensor Result(Tensor hidden, Tensor weight, Tensor? bias) => nn.functional.linear(hidden, weight, bias);
+    internal static Tensor Result(Tensor hidden, Tensor weight, Tensor? bias) => Products.Linear(hidden, weight, bias);
 
     internal static Tensor Scaled(Tensor weight, Tensor? scale) => scale is null ? weight : weight.mul(scale.unsqueeze(1));
 
@@ -95,7 +95,7 @@ internal static unsafe class FusedMlp
 
     private static bool Needs(Tensor? t) => t?.requires_grad == true;
 
-    private static Tensor Product(Tensor x, Tensor weight) => mm(x.reshape(-1, weight.shape[1]), weight.t());
+    private static Tensor Product(Tensor x, Tensor weight) => Products.Multiply(x.reshape(-1, weight.shape[1]), weight.t());
 
     private static float* Bias(Tensor? bias) => bias is null ? null : TensorMemory.Floats(bias);
 
@@ -141,7 +141,7 @@ internal sealed class FusedMlpFunction : KernelFunction<FusedMlpFunction>
 
         var d = new Tensor?[Count];
         var dy2 = gradient.reshape(-1, scaled.shape[0]).contiguous();
-        if (needs[Weight2] || needs[Scale]) d[Weight2] = mm(dy2.t(), hidden);
+        if (needs[Weight2] || needs[Scale]) d[Weight2] = Products.Multiply(dy2.t(), hidden);
         if (withBias && (needs[Bias2] || needs[Scale])) d[Bias2] = dy2.sum([0L]);
         if (scale is not null)
         {
@@ -156,12 +156,12 @@ internal sealed class FusedMlpFunction : KernelFunction<FusedMlpFunction>
         }
         if (needs[X] || needs[Weight1] || needs[Bias1] || needs[NormWeight] || needs[NormBias])
         {
-            var dz = mm(dy2, scaled);
+            var dz = Products.Multiply(dy2, scaled);
             d[Bias1] = FusedMlp.BackwardThroughGelu(dz, slope);
-            if (needs[Weight1]) d[Weight1] = mm(dz.t(), y.reshape(-1, weight1.shape[1]));
+            if (needs[Weight1]) d[Weight1] = Products.Multiply(dz.t(), y.reshape(-1, weight1.shape[1]));
             if (needs[X] || needs[NormWeight] || needs[NormBias])
             {
-                var dx = mm(dz, weight1).view(y.shape);
+                var dx = Products.Multiply(dz, weight1).view(y.shape);
                 if (withNorm)
                 {
                     var sums = FusedLayerNorm.BackwardInPlace(x!, normWeight!, statistics!, dx);

@@ -37,7 +37,7 @@ internal static unsafe class PatchConv
         var s = Sizes(x, weight);
         var rows = empty((long)s.N * s.Rows * s.Columns, s.Length);
         PatchKernel.Gather(TensorMemory.Floats(Memory(x, s)), TensorMemory.Floats(rows), s);
-        var y = nn.functional.linear(rows, Matrix(weight, s), bias);
+        var y = Products.Linear(rows, Matrix(weight, s), bias);
         return (y.view(s.N, s.Rows, s.Columns, weight.shape[0]).permute(0, 3, 1, 2), rows);
     }
 
@@ -49,14 +49,14 @@ internal static unsafe class PatchConv
         Tensor? dx = null, dw = null;
         if (needX)
         {
-            var drows = mm(dy, Matrix(weight, s));
+            var drows = Products.Multiply(dy, Matrix(weight, s));
             var memory = s.ChannelsLast ? empty(s.N, s.H, s.W, s.C) : empty(s.N, s.C, s.H, s.W);
             PatchKernel.Scatter(TensorMemory.Floats(drows), TensorMemory.Floats(memory), s);
             dx = s.ChannelsLast ? memory.permute(0, 3, 1, 2) : memory;
         }
         if (needWeight)
         {
-            var matrix = mm(dy.t(), rows);
+            var matrix = Products.Multiply(dy.t(), rows);
             dw = s.ChannelsLast ? matrix.view(outputs, s.KH, s.KW, s.C).permute(0, 3, 1, 2).contiguous() : matrix.view(weight.shape);
         }
         return (dx, dw, needBias ? dy.sum([0L]) : null);

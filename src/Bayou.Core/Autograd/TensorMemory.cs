@@ -25,8 +25,11 @@ public static unsafe class TensorMemory
         // view's offset.
         if (count <= int.MaxValue / sizeof(float))
             return (float*)System.Runtime.CompilerServices.Unsafe.AsPointer(ref MemoryMarshal.GetReference(tensor.bytes));
-        return (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
+        return Strided(tensor);
     }
+
+    /// <summary>Address of the first element of a float32 CPU tensor of any strides; valid while the tensor lives.</summary>
+    internal static float* Strided(Tensor tensor) => (float*)tensor.storage<float>().data_ptr() + tensor.storage_offset();
 
     /// <summary>The elements of a contiguous float32 CPU tensor below 2 GB in place; valid while the tensor lives.</summary>
     /// <exception cref="BayouException">The tensor has another type, layout or device.</exception>

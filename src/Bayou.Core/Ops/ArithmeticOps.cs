@@ -27,7 +27,7 @@ public sealed record Conv2dOp(Ints Stride, Ints Padding, Ints Dilation, long Gro
 public sealed record LinearOp : Op
 {
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor?[] x, bool training) => nn.functional.linear(x[0]!, x[1]!, x[2]);
+    public override Tensor Forward(Tensor?[] x, bool training) => Products.Linear(x[0]!, x[1]!, x[2]);
 
     /// <inheritdoc/>
     public override OpWork Work(long[]?[] inputs, long[][] outputs)

@@ -19,6 +19,7 @@ public sealed record AttentionOp(double Scale) : Op
         long[] qs = q.shape, ks = k.shape, vs = v.shape;
         if (qs.Length < 3 || qs.Length != ks.Length || ks.Length != vs.Length || qs[^1] != ks[^1] || ks[^2] != vs[^2])
             throw new BayouException($"Attention: q {new Ints(qs)}, k {new Ints(ks)} and v {new Ints(vs)} do not fit: [..., Q, d], [..., K, d] and [..., K, e] are needed");
+        if (FusedAttention.Forward(q, k, v, x[3], Scale) is { } y) return y;
         // The fused kernel scales by 1 / sqrt(d) itself.
         var correction = Scale * Math.Sqrt(qs[^1]);
         if (Math.Abs(correction - 1) > 1e-12) q = q.mul(Number.Of(correction));
