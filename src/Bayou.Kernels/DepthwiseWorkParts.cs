@@ -72,10 +72,12 @@ internal sealed unsafe partial class DepthwiseWork
             Part = unit % work.rowParts;
             var block = unit / work.rowParts % work.blocks;
             Chunk = unit / work.rowParts / work.blocks;
-            // The last channels share a whole register with some before them, which are computed twice, to the same bits.
-            Channel = Math.Max(0, Math.Min(block * work.widest, work.s.C - work.widest));
+            Channel = block * work.widest;
+            // The last channels share a whole register with some before them, which are computed twice, to the same bits: unless sums are added up in the
+            // output, where another thread might see them half done.
+            if (work.phases.Length == 1 && work.parts.Length == 1) Channel = Math.Max(0, Math.Min(Channel, work.s.C - work.widest));
             Lanes = Math.Min(work.widest, work.s.C - Channel);
-            // Few channels take the narrowest register that holds them.
+            // Otherwise few channels take the narrowest register that holds them.
             Width = work.widest;
             while (Width > 4 && Lanes <= Width / 2) Width /= 2;
             (FirstPicture, EndPicture) = (Chunk * work.s.N / work.Chunks, (Chunk + 1) * work.s.N / work.Chunks);

@@ -16,18 +16,13 @@ internal static unsafe class Products
     private const double Margin = 1.25;
     private const int MeasuredSize = 256, Least = 100_000;
 
-    private static readonly Lazy<bool> Faster = new(Measure);
+    private static readonly Lazy<bool> Faster =
+        new(() => Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => Measure() });
 
     /// <summary>
     /// Whether the own kernel is used. Measured once for a process, in a few milliseconds; BAYOU_PRODUCTS=0 or 1 in the environment decides without measuring.
     /// </summary>
-    public static bool Own
-    {
-        get => own ?? Faster.Value;
-        set => own = value;
-    }
-
-    private static bool? own = Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => null };
+    public static bool Own => Faster.Value;
 
     /// <summary>x weight' + bias, with gradients.</summary>
     /// <param name="x">[..., I].</param>
