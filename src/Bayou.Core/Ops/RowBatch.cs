@@ -1,3 +1,4 @@
+using Bayou.Kernels;
 using static TorchSharp.torch;
 
 namespace Bayou.Core;
@@ -8,22 +9,19 @@ namespace Bayou.Core;
 /// </summary>
 public sealed class RowBatch : IDisposable
 {
-    // Either one tensor with all rows in order, or a view of each row; every tensor here is this object's own.
-    private readonly Tensor?[] parts;
-    private readonly List<Tensor> owned = [];
-    private Tensor? whole;
+    // Where each row lies; a tensor is this object's own and goes with its last row.
+    private readonly (Held In, int At)[] rows;
 
     /// <summary>Takes a batch over: it is disposed when it is no longer needed.</summary>
     /// <param name="batch">[N, C, ...], plain.</param>
     public RowBatch(Tensor batch)
     {
-        Rows = (int)batch.shape[0];
-        parts = new Tensor?[Rows];
-        Take(batch, All());
+        rows = new (Held, int)[(int)batch.shape[0]];
+        Take(batch.DetachFromDisposeScope(), All());
     }
 
     /// <summary>N.</summary>
-    public int Rows { get; }
+    public int Rows => rows.Length;
 
     /// <summary>C of the rows as they are now.</summary>
     public int Channels { get; private set; }
@@ -38,90 +36,86 @@ public sealed class RowBatch : IDisposable
     public void Run((long[] Running, long[] Staying) ways, Func<Tensor, Tensor> then, Func<Tensor, Tensor>? otherwise)
     {
         var (go, rest) = ways;
-        Forget();
-        var results = new List<(Tensor, long[])>();
+        var results = new List<(Tensor Maps, long[] Rows)>();
         if (go.Length > 0) results.Add((Of(go, then), go));
         if (otherwise is not null && rest.Length > 0) results.Add((Of(rest, otherwise), rest));
-        foreach (var (maps, rows) in results) Take(maps, rows);
+        foreach (var (maps, at) in results) Take(maps, at);
         Changed = results;
     }
 
     /// <summary>All rows in one tensor, which stays this object's.</summary>
     public Tensor Whole()
     {
-        if (whole is null)
-        {
-            using var scope = NewDisposeScope();
-            Take(cat([.. parts.Select(p => p!)], 0).DetachFromDisposeScope(), All());
-        }
-        return whole!;
+        var all = All();
+        if (Range(all) is not ({ } held, 0) || held.Count != Rows) Take(Gather(all).DetachFromDisposeScope(), all);
+        return rows[0].In.Maps;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        whole?.Dispose();
-        foreach (var part in parts) part?.Dispose();
-        foreach (var tensor in owned) tensor.Dispose();
-        owned.Clear();
+        foreach (var (held, _) in rows) held?.Release();
+        Array.Clear(rows);
     }
 
-    private Tensor Of(long[] rows, Func<Tensor, Tensor> layer)
+    private Tensor Of(long[] at, Func<Tensor, Tensor> layer)
     {
         using var scope = NewDisposeScope();
-        var input = rows.Length == Rows ? Whole() : rows.Length == 1 ? Row(rows[0]) : cat([.. rows.Select(Row)], 0);
-        var y = layer(input);
+        var y = layer(Input(at));
         if (!TensorMemory.IsPlain(y)) y = y.contiguous();
+        // What a layer hands back unchanged is somebody else's.
+        if (at.Any(row => ReferenceEquals(rows[row].In.Maps, y))) y = y.clone();
         return y.DetachFromDisposeScope();
     }
 
-    private Tensor Row(long row) => parts[row] ??= whole!.narrow(0, row, 1).DetachFromDisposeScope();
+    // Rows that lie side by side already are not copied.
+    private Tensor Input(long[] at) =>
+        Range(at) is not ({ } held, var first) ? Gather(at) : held.Count == at.Length ? held.Maps : held.Maps.narrow(0, first, at.Length);
 
-    // Rows get their new values; a tensor that holds some of them only is kept by their views.
-    private void Take(Tensor maps, long[] rows)
+    private (Held? In, int First) Range(long[] at)
     {
-        maps.DetachFromDisposeScope();
-        Channels = (int)maps.shape[1];
-        if (rows.Length == Rows)
-        {
-            whole?.Dispose();
-            whole = maps;
-            for (var n = 0; n < Rows; n++)
-            {
-                parts[n]?.Dispose();
-                parts[n] = null;
-            }
-        }
-        else
-        {
-            // The others leave the common tensor as views of it.
-            if (whole is not null)
-            {
-                var replaced = 0;
-                for (var n = 0; n < Rows; n++)
-                {
-                    if (replaced < rows.Length && rows[replaced] == n) replaced++;
-                    else Row(n);
-                }
-                owned.Add(whole);
-                whole = null;
-            }
-            for (var j = 0; j < rows.Length; j++)
-            {
-                parts[rows[j]]?.Dispose();
-                parts[rows[j]] = maps.narrow(0, j, 1).DetachFromDisposeScope();
-            }
-            owned.Add(maps);
-        }
-        Changed = [(maps, rows)];
+        var (held, first) = rows[at[0]];
+        for (var i = 1; i < at.Length; i++) if (rows[at[i]] != (held, first + i)) return default;
+        return (held, first);
     }
 
-    // Handles of tensors that live on in their views: gone once nobody reads what changed.
-    private void Forget()
+    private unsafe Tensor Gather(long[] at)
     {
-        foreach (var tensor in owned) tensor.Dispose();
-        owned.Clear();
+        var shape = (long[])rows[at[0]].In.Maps.shape.Clone();
+        shape[0] = at.Length;
+        var y = empty(shape);
+        var length = y.numel() / at.Length;
+        RowCopy.Gather([.. at.Select(row => (nint)(TensorMemory.Floats(rows[row].In.Maps) + rows[row].At * length))], length, TensorMemory.Floats(y));
+        GC.KeepAlive(this);
+        return y;
+    }
+
+    private void Take(Tensor maps, long[] at)
+    {
+        Channels = (int)maps.shape[1];
+        var held = new Held(maps, at.Length);
+        for (var j = 0; j < at.Length; j++)
+        {
+            rows[at[j]].In?.Release();
+            rows[at[j]] = (held, j);
+        }
+        Changed = [(maps, at)];
     }
 
     private long[] All() => [.. Enumerable.Range(0, Rows).Select(n => (long)n)];
+
+    // A tensor and how many of its rows are still read.
+    private sealed class Held(Tensor maps, int count)
+    {
+        private int read = count;
+
+        public Tensor Maps => maps;
+
+        public int Count { get; } = count;
+
+        public void Release()
+        {
+            if (--read == 0) maps.Dispose();
+        }
+    }
 }
