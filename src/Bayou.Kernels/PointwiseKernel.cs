@@ -145,19 +145,39 @@ public static unsafe class PointwiseKernel
                         if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0);
                         else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0);
                         if (channel + depth < channels) continue;
-                        for (var r = row; r < Math.Min(row + rows, bottom); r++)
-                        {
-                            var at = place + (long)r * pixels;
-                            Finish(
-                                tile + (r - first) * width, y + at, count, scale is null ? 1 : scale[r], shift is null ? 0 : shift[r],
-                                add is null ? null : add + at,
-                                activation);
-                        }
+                        Finish(tile + (row - first) * width, width, row, Math.Min(row + rows, bottom), place, count);
                     }
                 }
             }
             ArrayPool<float>.Shared.Return(memory);
             return count;
+        }
+
+        // What follows the product, for rows [top, bottom) of a tile at once: the exponentials of many registers overlap.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void Finish(float* sums, int width, int top, int bottom, long place, int count)
+        {
+            if (scale is not null || shift is not null || activation == PointwiseActivation.Relu)
+            {
+                var z = sums;
+                for (var r = top; r < bottom; r++, z += width)
+                {
+                    Vector512<float> a = Vector512.Create(scale is null ? 1 : scale[r]), b = Vector512.Create(shift is null ? 0 : shift[r]);
+                    for (var i = 0; i < count; i += Lanes)
+                    {
+                        var v = Avx512F.FusedMultiplyAdd(Vector512.Load(z + i), a, b);
+                        if (activation == PointwiseActivation.Relu)
+                            v = Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v);
+                        v.Store(z + i);
+                    }
+                }
+            }
+            if (activation == PointwiseActivation.Gelu) GeluKernel.InPlace(sums, (bottom - top) * width);
+            for (var r = top; r < bottom; r++, sums += width)
+            {
+                var at = place + (long)r * pixels;
+                PointwiseTiles.Store(sums, add is null ? null : add + at, y + at, count);
+            }
         }
 
         private float* Pixels(int n, int channel, int column) => x + ((long)n * channels + channel) * pixels + column;
@@ -186,21 +206,5 @@ public static unsafe class PointwiseKernel
             }
             for (; i < width; i++) packed[i] = 0;
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Finish(float* sums, float* y, int count, float scale, float shift, float* add, PointwiseActivation activation)
-    {
-        Vector512<float> s = Vector512.Create(scale), b = Vector512.Create(shift);
-        for (var i = 0; i < count; i += Lanes)
-        {
-            var v = Avx512F.FusedMultiplyAdd(Vector512.Load(sums + i), s, b);
-            if (activation == PointwiseActivation.Relu) v = Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v);
-            v.Store(sums + i);
-        }
-        if (activation == PointwiseActivation.Gelu) GeluKernel.InPlace(sums, (count + Lanes - 1) / Lanes * Lanes);
-        var full = count / Lanes * Lanes;
-        for (var i = 0; i < full; i += Lanes) (add is null ? Vector512.Load(sums + i) : Vector512.Load(sums + i) + Vector512.Load(add + i)).Store(y + i);
-        for (var i = full; i < count; i++) y[i] = add is null ? sums[i] : sums[i] + add[i];
     }
 }

@@ -27,6 +27,16 @@ internal static unsafe class PointwiseTiles
         return registers % 3 == 0 || registers is 5 or < 3 ? Narrow : Wide;
     }
 
+    /// <summary>y = sums + add, or sums alone.</summary>
+    public static void Store(float* sums, float* add, float* y, int count)
+    {
+        var i = 0;
+        for (; i + Lanes <= count; i += Lanes) (add is null ? Vector512.Load(sums + i) : Vector512.Load(sums + i) + Vector512.Load(add + i)).Store(y + i);
+        if (i == count) return;
+        var rest = Vector512.Load(sums + i);
+        FloatParts.Store512(y + i, add is null ? rest : rest + FloatParts.Load512(add + i, count - i, default), count - i);
+    }
+
     /// <summary>Eight outputs of three registers of pixels.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     public static void Tile3(float* w, nint wRow, nint wStep, float* x, int count, float* y, nint yRow, bool more)

@@ -137,15 +137,38 @@ public static unsafe class ProductKernel
                         if (width == PointwiseTiles.Narrow) PointwiseTiles.Tile3(a.At(first, from), a.Row, a.Column, packed, terms, tile, width, from > 0);
                         else PointwiseTiles.Tile4(a.At(first, from), a.Row, a.Column, packed, terms, tile, width, from > 0);
                         if (from + terms < depth) continue;
-                        for (var r = row; r < Math.Min(row + tileRows, bottom); r++)
-                        {
-                            var at = (long)r * columns + column;
-                            Finish(tile + (r - first) * width, y + at, count, bias is null ? null : bias + column, add is null ? null : add + at, activation);
-                        }
+                        Finish(tile + (row - first) * width, width, row, Math.Min(row + tileRows, bottom), column, count);
                     }
                 }
             }
             ArrayPool<float>.Shared.Return(memory);
+        }
+
+        // What follows the product, for rows [from, to) of a tile at once: the exponentials of many registers overlap.
+        [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+        private void Finish(float* sums, int width, int from, int to, int column, int count)
+        {
+            if (bias is not null || activation == PointwiseActivation.Relu)
+            {
+                for (var i = 0; i < count; i += Lanes)
+                {
+                    var b = bias is null ? default : FloatParts.Load512(bias + column + i, Math.Min(Lanes, count - i), default);
+                    var z = sums + i;
+                    for (var r = from; r < to; r++, z += width)
+                    {
+                        var v = Vector512.Load(z) + b;
+                        if (activation == PointwiseActivation.Relu)
+                            v = Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v);
+                        v.Store(z);
+                    }
+                }
+            }
+            if (activation == PointwiseActivation.Gelu) GeluKernel.InPlace(sums, (to - from) * width);
+            for (var r = from; r < to; r++, sums += width)
+            {
+                var at = (long)r * columns + column;
+                PointwiseTiles.Store(sums, add is null ? null : add + at, y + at, count);
+            }
         }
 
         private static int[] Starts(int columns)
@@ -154,29 +177,5 @@ public static unsafe class ProductKernel
             for (var column = 0; column < columns; starts.Add(column)) column = Math.Min(columns, column + PointwiseTiles.Width(columns - column));
             return [.. starts];
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Finish(float* sums, float* y, int count, float* bias, float* add, PointwiseActivation activation)
-    {
-        var full = count / Lanes * Lanes;
-        if (bias is not null)
-        {
-            for (var i = 0; i < full; i += Lanes) (Vector512.Load(sums + i) + Vector512.Load(bias + i)).Store(sums + i);
-            if (full < count) (Vector512.Load(sums + full) + FloatParts.Load512(bias + full, count - full, default)).Store(sums + full);
-        }
-        if (activation == PointwiseActivation.Gelu) GeluKernel.InPlace(sums, (count + Lanes - 1) / Lanes * Lanes);
-        if (activation == PointwiseActivation.Relu)
-        {
-            for (var i = 0; i < count; i += Lanes)
-            {
-                var v = Vector512.Load(sums + i);
-                Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v).Store(sums + i);
-            }
-        }
-        for (var i = 0; i < full; i += Lanes) (add is null ? Vector512.Load(sums + i) : Vector512.Load(sums + i) + Vector512.Load(add + i)).Store(y + i);
-        if (full == count) return;
-        var rest = Vector512.Load(sums + full);
-        FloatParts.Store512(y + full, add is null ? rest : rest + FloatParts.Load512(add + full, count - full, default), count - full);
     }
 }
