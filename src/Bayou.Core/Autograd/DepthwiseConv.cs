@@ -18,7 +18,7 @@ public static unsafe class DepthwiseConv
     internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
         OwnKernels.Enabled && op.Groups > 1 && weight.shape is { Length: 4 } w && Math.Max(w[2], w[3]) >= SmallestKernel
         // What was measured first: a convolution that stays with libtorch is not looked at any further.
-        && Faster(x.shape, w, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias)) && Fits(x, weight, bias, op);
+        && Faster(w, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias)) && Fits(x, weight, bias, op);
 
     /// <summary>Whether the kernels can compute this convolution.</summary>
     internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
@@ -54,21 +54,12 @@ public static unsafe class DepthwiseConv
     private static bool NeedsGradient(Tensor x, Tensor weight, Tensor? bias) =>
         is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
 
-    // Measured against libtorch in the same layout (`bayou bench depthwise`): a training step is faster from 5x5 on, 2.4 to 70 times; the forward alone from
-    // 5x5 on in planar memory. In channels-last memory, where libtorch needs no packing, small kernels wait for memory, and libtorch's forward is as fast or
-    // faster. 3x3 is libtorch's, with a kernel of its own for it.
-    private static bool Faster(long[] x, long[] weight, Ints stride, bool planar, bool gradient)
+    // Measured against libtorch in the same layout (`bayou bench depthwise`): from 5x5 on, in either layout; with a stride from 9x9 on, in channels-last memory
+    // without gradients only where taps are many. 3x3 is libtorch's, with a kernel of its own for it.
+    private static bool Faster(long[] weight, Ints stride, bool planar, bool gradient)
     {
         var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
-        if (stride != One) return longest >= 9 && (planar || gradient || taps > 150);
-        return longest >= SmallestKernel && (planar || gradient || FasterForward(x, weight));
-    }
-
-    // From 9x9 on; from 7x7 on where the map is small and a register of channels begins on a cache line.
-    private static bool FasterForward(long[] x, long[] weight)
-    {
-        var taps = weight[2] * weight[3];
-        return true || taps >= 81 || (taps >= 49 && weight[0] % 16 == 0 && x.Length == 4 && (x[2] * x[3] <= 400 || x[0] * x[2] * x[3] <= 800));
+        return stride == One ? longest >= SmallestKernel : longest >= 9 && (planar || gradient || taps > 150);
     }
 
     /// <summary>The convolution.</summary>
@@ -96,8 +87,7 @@ public static unsafe class DepthwiseConv
         var s = Shape(x, weight, op);
         var planar = IsPlanar(x);
         var dy = Readable(gradient, planar);
-        var byLibtorch = needX && !planar && IsSame(s) && !FasterForward(x.shape, weight.shape);
-        var dx = needX && !byLibtorch ? Empty(planar, s.N, s.C, s.H, s.W) : null;
+        var dx = needX ? Empty(planar, s.N, s.C, s.H, s.W) : null;
         var dw = needWeight ? empty(weight.shape) : null;
         var db = needBias ? empty(weight.shape[0]) : null;
         if (dx is not null || dw is not null || db is not null) DepthwiseKernel.Backward(
@@ -105,22 +95,12 @@ public static unsafe class DepthwiseConv
             dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), s);
         Keep(x, weight, gradient, dy);
         Keep(dx, dw, db, null);
-        return (byLibtorch ? Flipped(dy, weight, s) : dx, dw, db);
+        return (dx, dw, db);
     }
 
     /// <summary>A gradient is read as it lies, if it is planar or channels-last; anything else (an expanded value) is laid out like the input.</summary>
     internal static Tensor Readable(Tensor gradient, bool planar) =>
         IsPlanar(gradient) || IsChannelsLast(gradient) ? gradient : planar ? gradient.contiguous() : ToChannelsLast(gradient);
-
-    private static bool IsSame(DepthwiseShape s) => s is { StrideH: 1, StrideW: 1 } && s.KH == 2 * s.PadH + 1 && s.KW == 2 * s.PadW + 1;
-
-    // The input gradient as libtorch's forward with the reversed kernel, where that is the faster forward.
-    private static Tensor Flipped(Tensor dy, Tensor weight, DepthwiseShape s)
-    {
-        using var noGrad = no_grad();
-        using var flipped = weight.flip(2, 3);
-        return nn.functional.conv2d(dy, flipped, null, [1, 1], [s.PadH, s.PadW], [1, 1], s.C);
-    }
 
     // The collector may free a tensor whose last managed use is over: not while a kernel works on its memory.
     private static void Keep(Tensor? a, Tensor? b, Tensor? c, Tensor? d)

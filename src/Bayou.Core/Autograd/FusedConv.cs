@@ -14,6 +14,9 @@ internal static unsafe class FusedConv
 {
     private static readonly Ints One = new(1, 1), None = new(0, 0);
 
+    // Terms of a sum and columns that ProductKernel wants at least, for the gradients.
+    private const int FewestTerms = 17;
+
     /// <summary>Whether a convolution is 1x1 over float32 on the CPU, in planar or channels-last memory.</summary>
     public static bool IsPointwise(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
     {
@@ -24,7 +27,7 @@ internal static unsafe class FusedConv
             && s[0] * s[2] * s[3] <= int.MaxValue && (x.is_contiguous() || IsLast(x));
     }
 
-    /// <summary>A 1x1 convolution by libtorch's matrix product, which its convolution does not reach; with gradients.</summary>
+    /// <summary>A 1x1 convolution as a matrix product, which libtorch's convolution does not reach; with gradients.</summary>
     /// <param name="x">[N, C, H, W].</param>
     /// <param name="weight">[O, C, 1, 1].</param>
     /// <param name="bias">[O] or null.</param>
@@ -34,6 +37,11 @@ internal static unsafe class FusedConv
         var (s, outputs) = (x.shape, weight.shape[0]);
         var matrix = weight.view(outputs, -1);
         if (IsLast(x)) return Products.Linear(x.permute(0, 2, 3, 1), matrix, bias).permute(0, 3, 1, 2);
+        if (SuitsPlanes(x, weight))
+        {
+            if (!(is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true))) return Planes(x, null, weight, bias, null, null);
+            if (Products.Own && Math.Min(s[1], s[2] * s[3]) >= FewestTerms) return PointwiseFunction.apply(x, weight, bias!);
+        }
         var y = matmul(matrix, x.view(s[0], s[1], -1));
         return (bias is null ? y : y.Plus(bias.view(-1, 1))).view(s[0], outputs, s[2], s[3]);
     }
@@ -48,8 +56,7 @@ internal static unsafe class FusedConv
     {
         if (activation is null or Activation.Relu or Activation.Gelu && IsPointwise(x, weight, bias, op))
         {
-            if (x.is_contiguous() && PointwiseKernel.Suits((int)weight.shape[0], (int)(x.shape[2] * x.shape[3])))
-                return Planes(x, norm, weight, bias, activation, shortcut);
+            if (SuitsPlanes(x, weight)) return Planes(x, norm, weight, bias, activation, shortcut);
             if (IsLast(x)) return Rows(norm is null ? x : norm.call(x), weight, bias, activation, shortcut);
         }
         if (norm is not null) x = norm.call(x);
@@ -153,6 +160,44 @@ internal static unsafe class FusedConv
         return y;
     }
 
+    /// <summary>A 1x1 convolution of planar pixels, forward alone.</summary>
+    internal static Tensor Planar(Tensor x, Tensor weight, Tensor? bias) => Planes(x, null, weight, bias, null, null);
+
+    /// <summary>Gradients of a 1x1 convolution of planar pixels.</summary>
+    internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, bool needX, bool needWeight, bool needBias)
+    {
+        var (s, outputs) = (x.shape, (int)weight.shape[0]);
+        int n = (int)s[0], channels = (int)s[1], pixels = (int)(s[2] * s[3]);
+        var dy = gradient.contiguous();
+        Tensor? dx = null, dw = null;
+        if (needX)
+        {
+            // A 1x1 convolution itself.
+            using var turned = weight.view(outputs, channels).t().contiguous();
+            if (PointwiseKernel.Suits(channels, pixels)) dx = Planes(dy, null, turned.view(channels, outputs, 1, 1), null, null, null);
+            else dx = matmul(turned, dy.view(n, outputs, pixels)).view(s);
+        }
+        if (needWeight)
+        {
+            // The pixels of all pictures in one sum.
+            using Tensor g = Side(dy, outputs), p = Side(x, channels), turned = p.t();
+            dw = Products.Multiply(g, turned).view(weight.shape);
+        }
+        return (dx, dw, needBias ? dy.sum([0L, 2, 3]) : null);
+
+        // [N, C, H, W] -> [C, N H W].
+        Tensor Side(Tensor t, long rows)
+        {
+            using var planes = t.view(n, rows, pixels);
+            using var side = planes.transpose(0, 1);
+            return side.reshape(rows, -1);
+        }
+    }
+
+    // Whether PointwiseKernel takes it.
+    private static bool SuitsPlanes(Tensor x, Tensor weight) =>
+        x.is_contiguous() && PointwiseKernel.Suits((int)weight.shape[0], (int)(x.shape[2] * x.shape[3]));
+
     // A 1x1 convolution of planar pixels, with the normalisation before it.
     private static Tensor Planes(Tensor x, BatchNorm? norm, Tensor weight, Tensor? bias, Activation? activation, Tensor? shortcut)
     {
@@ -214,5 +259,24 @@ internal static unsafe class FusedConv
     {
         using var rows = x.permute(0, 2, 3, 1);
         return rows.is_contiguous();
+    }
+}
+
+/// <summary>The autograd node of a 1x1 convolution of planar pixels by own products.</summary>
+internal sealed class PointwiseFunction : KernelFunction<PointwiseFunction>
+{
+    protected override Tensor Forward(autograd.AutogradContext ctx, object[] vars)
+    {
+        var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
+        ctx.save_for_backward([x, weight]);
+        ctx.save_data("needs", (x.requires_grad, weight.requires_grad, bias?.requires_grad == true));
+        return FusedConv.Planar(x, weight, bias);
+    }
+
+    protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)
+    {
+        var (needX, needWeight, needBias) = ((bool, bool, bool))ctx.get_data("needs");
+        var (dx, dw, db) = FusedConv.Backward(saved[0], saved[1], gradient, needX, needWeight, needBias);
+        return [dx, dw, db];
     }
 }

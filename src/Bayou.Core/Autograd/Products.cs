@@ -1,4 +1,4 @@
-using System.Diagnostics;
+using System.Runtime.Intrinsics.X86;
 using Bayou.Kernels;
 using TorchSharp;
 using static TorchSharp.torch;
@@ -6,23 +6,20 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Matrix products of float32 on the CPU, by <see cref="ProductKernel"/> where that is the faster way on this machine, else by libtorch. libtorch's library
+/// Matrix products of float32 on the CPU, by <see cref="ProductKernel"/> where that is the faster way, else by libtorch. libtorch's library
 /// takes AVX-512 on Intel's processors only: on others that have it, its products reach less than half of what the machine can do. <see cref="Ops.Linear"/> and
 /// the fused layers take it; networks do not call it.
 /// </summary>
 internal static unsafe class Products
 {
-    // Whoever is faster elsewhere by less stays with libtorch; the sizes are those of a small layer.
-    private const double Margin = 1.25;
-    private const int MeasuredSize = 256, Least = 100_000;
-
-    private static readonly Lazy<bool> Faster =
-        new(() => Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => Measure() });
+    // Below this many multiply-adds a call costs more than the product.
+    private const int Least = 100_000;
 
     /// <summary>
-    /// Whether the own kernel is used. Measured once for a process, in a few milliseconds; BAYOU_PRODUCTS=0 or 1 in the environment decides without measuring.
+    /// Whether the own kernel is used: by the processor's maker, not by a measurement, for results must not differ from one run to the next. BAYOU_PRODUCTS=0 or
+    /// 1 in the environment decides otherwise.
     /// </summary>
-    public static bool Own => Faster.Value;
+    public static bool Own { get; } = Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => !IsIntel() };
 
     /// <summary>x weight' + bias, with gradients.</summary>
     /// <param name="x">[..., I].</param>
@@ -92,32 +89,8 @@ internal static unsafe class Products
         return turned.is_contiguous() ? ProductMatrix.Rows(TensorMemory.Floats(turned), (int)matrix.shape[0]).Transposed : null;
     }
 
-    private static bool Measure()
-    {
-        if (!ProductKernel.Suits(MeasuredSize, MeasuredSize, MeasuredSize)) return false;
-        using var scope = NewDisposeScope();
-        using var noGrad = no_grad();
-        Tensor x = ones(MeasuredSize, MeasuredSize), y = empty(MeasuredSize, MeasuredSize);
-        float* p = TensorMemory.Floats(x), q = TensorMemory.Floats(y);
-        var a = ProductMatrix.Rows(p, MeasuredSize);
-        double ours = Best(() => ProductKernel.Forward(a, a.Transposed, null, null, q, PointwiseActivation.None, MeasuredSize, MeasuredSize, MeasuredSize)),
-            theirs = Best(() => nn.functional.linear(x, x).Dispose());
-        GC.KeepAlive(x);
-        GC.KeepAlive(y);
-        return ours * Margin < theirs;
-
-        static double Best(Action run)
-        {
-            var best = double.MaxValue;
-            for (var i = 0; i < 10; i++)
-            {
-                var start = Stopwatch.GetTimestamp();
-                run();
-                best = Math.Min(best, Stopwatch.GetElapsedTime(start).TotalMilliseconds);
-            }
-            return best;
-        }
-    }
+    // "GenuineIntel", four letters a register.
+    private static bool IsIntel() => X86Base.IsSupported && X86Base.CpuId(0, 0) is (_, 0x756E6547, 0x6C65746E, 0x49656E69);
 }
 
 /// <summary>The autograd node of <see cref="Products.Linear"/>.</summary>

@@ -84,6 +84,28 @@ public unsafe class ProductTests
         if (withBias) TensorAssert.Close(bias2!.grad!.to(float32), bias!.grad!, 1e-4, 1e-5);
     }
 
+    [Theory]
+    [InlineData(1, true, 7)]
+    [InlineData(3, false, 9)]
+    public void A_pointwise_convolution_and_its_gradients_equal_those_of_libtorch(int pictures, bool withBias, int side)
+    {
+        Assert.SkipUnless(ProductKernel.Suits(64, 64, 64), "needs AVX-512");
+        using var scope = NewDisposeScope();
+        manual_seed(side);
+        Tensor x = randn(pictures, 40, side, side).requires_grad_(), weight = randn(50, 40, 1, 1).requires_grad_(), up = randn(pictures, 50, side, side);
+        var bias = withBias ? randn(50).requires_grad_() : null;
+        var y = PointwiseFunction.apply(x, weight, bias!);
+        (y * up).sum().backward();
+        Tensor x2 = x.detach().to(float64).requires_grad_(), weight2 = weight.detach().to(float64).requires_grad_();
+        var bias2 = bias?.detach().to(float64).requires_grad_();
+        var y2 = nn.functional.conv2d(x2, weight2, bias2);
+        (y2 * up.to(float64)).sum().backward();
+        TensorAssert.Close(y2.to(float32), y, 1e-4, 1e-5);
+        TensorAssert.Close(x2.grad!.to(float32), x.grad!, 1e-4, 1e-5);
+        TensorAssert.Close(weight2.grad!.to(float32), weight.grad!, 1e-4, 1e-5);
+        if (withBias) TensorAssert.Close(bias2!.grad!.to(float32), bias!.grad!, 1e-4, 1e-5);
+    }
+
     [Fact]
     public void Attention_equals_its_definition()
     {
