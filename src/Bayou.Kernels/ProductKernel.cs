@@ -21,7 +21,7 @@ public readonly unsafe record struct ProductMatrix(nint Data, nint Row, nint Col
 }
 
 /// <summary>
-/// Matrix products y = act(a b + bias) of float32 on machines with AVX-512: for processors whose AVX-512 libtorch's own products leave alone (Intel's library
+/// Matrix products y = act((a b) scale + bias) + add of float32 on machines with AVX-512: for processors whose AVX-512 libtorch's own products leave alone (Intel's library
 /// takes it on Intel's processors only). Results do not depend on the number of threads.
 /// <para>
 /// A unit has a panel of 48 or 64 columns and some rows. The panel is packed for 512 numbers of depth at a time and stays in the second-level cache, while the
@@ -40,9 +40,10 @@ public static unsafe class ProductKernel
         Avx512F.IsSupported && Vector512.IsHardwareAccelerated && KernelIsa.Current == KernelIsaLevel.Vector512 && rows >= PointwiseTiles.NarrowRows
         && depth >= Lanes && columns > Lanes && rows <= int.MaxValue / 2 && depth <= int.MaxValue / 2 && columns <= int.MaxValue / 2;
 
-    /// <summary>y = act(a b + bias) + add.</summary>
+    /// <summary>y = act((a b) scale + bias) + add.</summary>
     /// <param name="a">[rows, depth].</param>
     /// <param name="b">[depth, columns].</param>
+    /// <param name="scale">[columns] or null.</param>
     /// <param name="bias">[columns] or null.</param>
     /// <param name="add">[rows, columns] or null.</param>
     /// <param name="y">[rows, columns], written; none of the inputs.</param>
@@ -51,9 +52,9 @@ public static unsafe class ProductKernel
     /// <param name="depth">Terms of a sum, at least 16.</param>
     /// <param name="columns">Columns, at least 17.</param>
     public static void Forward(
-        ProductMatrix a, ProductMatrix b, float* bias, float* add, float* y, PointwiseActivation activation, int rows, int depth, int columns)
+        ProductMatrix a, ProductMatrix b, float* scale, float* bias, float* add, float* y, PointwiseActivation activation, int rows, int depth, int columns)
     {
-        var job = new Job(a, b, bias, add, y, activation, rows, depth, columns);
+        var job = new Job(a, b, scale, bias, add, y, activation, rows, depth, columns);
         var panels = job.Panels;
         // A few units for every thread, but enough rows in each that packing is little beside them.
         var height = Math.Clamp((int)((long)rows * panels / (8 * KernelThreads.Count)), FewestRows, MostRows);
@@ -106,7 +107,7 @@ public static unsafe class ProductKernel
 
     /// <summary>One call.</summary>
     private readonly struct Job(
-        ProductMatrix a, ProductMatrix b, float* bias, float* add, float* y, PointwiseActivation activation, int rows, int depth, int columns)
+        ProductMatrix a, ProductMatrix b, float* scale, float* bias, float* add, float* y, PointwiseActivation activation, int rows, int depth, int columns)
     {
         private readonly int[] starts = Starts(columns);
 
@@ -148,15 +149,17 @@ public static unsafe class ProductKernel
         [MethodImpl(MethodImplOptions.AggressiveOptimization)]
         private void Finish(float* sums, int width, int from, int to, int column, int count)
         {
-            if (bias is not null || activation == PointwiseActivation.Relu)
+            if (scale is not null || bias is not null || activation == PointwiseActivation.Relu)
             {
                 for (var i = 0; i < count; i += Lanes)
                 {
-                    var b = bias is null ? default : FloatParts.Load512(bias + column + i, Math.Min(Lanes, count - i), default);
+                    var part = Math.Min(Lanes, count - i);
+                    Vector512<float> s = scale is null ? Vector512.Create(1f) : FloatParts.Load512(scale + column + i, part, default),
+                        b = bias is null ? default : FloatParts.Load512(bias + column + i, part, default);
                     var z = sums + i;
                     for (var r = from; r < to; r++, z += width)
                     {
-                        var v = Vector512.Load(z) + b;
+                        var v = Avx512F.FusedMultiplyAdd(Vector512.Load(z), s, b);
                         if (activation == PointwiseActivation.Relu)
                             v = Vector512.ConditionalSelect(Vector512.LessThan(v, Vector512<float>.Zero), Vector512<float>.Zero, v);
                         v.Store(z);

@@ -129,11 +129,16 @@ internal static unsafe class FusedConv
         return y;
     }
 
-    /// <summary>shortcut + branch of a block over planar pixels, see <see cref="Ops.ChannelMlp"/>; null where it does not suit.</summary>
+    /// <summary>shortcut + branch of a block over the channels of pixels, see <see cref="Ops.ChannelMlp"/>; null where it does not suit.</summary>
     public static Tensor? Mlp(Tensor x, in MlpWeights w, Tensor shortcut)
     {
-        if (x.dim() != 4 || !TensorMemory.IsPlain(x) || !TensorMemory.IsPlain(shortcut) || !IsInference(x, w.Weight1, w.Bias1, shortcut)) return null;
+        if (x.dim() != 4 || shortcut.dim() != 4 || !IsInference(x, w.Weight1, w.Bias1, shortcut)) return null;
         if (is_grad_enabled() && (w.Weight2.requires_grad || w.Scale?.requires_grad == true || w.NormWeight?.requires_grad == true)) return null;
+        if (!TensorMemory.IsPlain(x) || !TensorMemory.IsPlain(shortcut))
+        {
+            using Tensor rows = x.permute(0, 2, 3, 1), add = shortcut.permute(0, 2, 3, 1);
+            return TensorMemory.IsPlain(rows) && TensorMemory.IsPlain(add) ? FusedMlp.Rows(rows, w, add)?.permute(0, 3, 1, 2) : null;
+        }
         if (!FusedMlp.Fits((int)x.shape[1], w) || !x.shape.AsSpan().SequenceEqual(shortcut.shape) || x.shape[1] != w.Weight2.shape[0]) return null;
         int n = (int)x.shape[0], channels = (int)x.shape[1], hidden = (int)w.Weight1.shape[0], pixels = (int)(x.shape[2] * x.shape[3]);
         if (!PointwiseKernel.Suits(channels, pixels) || !PointwiseKernel.Suits(hidden, pixels)) return null;
@@ -234,7 +239,7 @@ internal static unsafe class FusedConv
             ? shortcut.permute(0, 2, 3, 1) : null;
         if (Products.SuitsLinear(pixels, matrix, bias))
         {
-            var result = Products.Then(pixels, matrix, bias, Kind(activation), add).permute(0, 3, 1, 2);
+            var result = Products.Then(pixels, matrix, null, bias, Kind(activation), add).permute(0, 3, 1, 2);
             return shortcut is null || add is not null ? result : result.Plus(shortcut);
         }
         var z = mm(pixels.reshape(-1, s[1]), matrix.t());

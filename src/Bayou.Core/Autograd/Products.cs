@@ -30,7 +30,7 @@ internal static unsafe class Products
     {
         if (!SuitsLinear(x, weight, bias)) return nn.functional.linear(x, weight, bias);
         return is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true)
-            ? LinearFunction.apply(x, weight, bias!) : Then(x, weight, bias, PointwiseActivation.None, null);
+            ? LinearFunction.apply(x, weight, bias!) : Then(x, weight, null, bias, PointwiseActivation.None, null);
     }
 
     /// <summary>a b of two matrices, each without gaps or the transposed view of one that is; no gradients.</summary>
@@ -39,7 +39,7 @@ internal static unsafe class Products
         long rows = a.shape[0], depth = a.shape[1], columns = b.shape[1];
         if (!Suits(rows, depth, columns) || b.shape[0] != depth || View(a) is not { } left || View(b) is not { } right) return mm(a, b);
         var y = empty(rows, columns);
-        ProductKernel.Forward(left, right, null, null, TensorMemory.Floats(y), PointwiseActivation.None, (int)rows, (int)depth, (int)columns);
+        ProductKernel.Forward(left, right, null, null, null, TensorMemory.Floats(y), PointwiseActivation.None, (int)rows, (int)depth, (int)columns);
         GC.KeepAlive(a);
         GC.KeepAlive(b);
         return y;
@@ -54,13 +54,14 @@ internal static unsafe class Products
             && (bias is null || (bias.dim() == 1 && bias.shape[0] == outputs && TensorMemory.IsPlain(bias)));
     }
 
-    /// <summary>activation(x weight' + bias) + add, no gradients; where <see cref="SuitsLinear"/>.</summary>
+    /// <summary>activation((x weight') scale + bias) + add, no gradients; where <see cref="SuitsLinear"/>.</summary>
     /// <param name="x">[..., I].</param>
     /// <param name="weight">[O, I].</param>
+    /// <param name="scale">[O], plain, or null.</param>
     /// <param name="bias">[O] or null.</param>
     /// <param name="activation">Activation.</param>
     /// <param name="add">[..., O] without gaps, or null.</param>
-    public static Tensor Then(Tensor x, Tensor weight, Tensor? bias, PointwiseActivation activation, Tensor? add)
+    public static Tensor Then(Tensor x, Tensor weight, Tensor? scale, Tensor? bias, PointwiseActivation activation, Tensor? add)
     {
         var shape = (long[])x.shape.Clone();
         var (inputs, outputs) = ((int)weight.shape[1], (int)weight.shape[0]);
@@ -68,11 +69,12 @@ internal static unsafe class Products
         Tensor rows = x.contiguous(), y = empty(shape);
         ProductKernel.Forward(
             ProductMatrix.Rows(TensorMemory.Floats(rows), inputs), ProductMatrix.Rows(TensorMemory.Floats(weight), inputs).Transposed,
-            bias is null ? null : TensorMemory.Floats(bias), add is null ? null : TensorMemory.Floats(add), TensorMemory.Floats(y), activation,
+            scale is null ? null : TensorMemory.Floats(scale), bias is null ? null : TensorMemory.Floats(bias), add is null ? null : TensorMemory.Floats(add), TensorMemory.Floats(y), activation,
             (int)(rows.numel() / inputs), inputs, outputs);
         if (!ReferenceEquals(rows, x)) rows.Dispose();
         GC.KeepAlive(x);
         GC.KeepAlive(weight);
+        GC.KeepAlive(scale);
         GC.KeepAlive(bias);
         GC.KeepAlive(add);
         return y;
@@ -101,7 +103,7 @@ internal sealed class LinearFunction : KernelFunction<LinearFunction>
         var (x, weight, bias) = ((Tensor)vars[0], (Tensor)vars[1], (Tensor?)vars[2]);
         ctx.save_for_backward([x, weight]);
         ctx.save_data("needs", (x.requires_grad, weight.requires_grad, bias?.requires_grad == true));
-        return Products.Then(x, weight, bias, PointwiseActivation.None, null);
+        return Products.Then(x, weight, null, bias, PointwiseActivation.None, null);
     }
 
     protected override Tensor?[] Backward(autograd.AutogradContext ctx, List<Tensor> saved, Tensor gradient)

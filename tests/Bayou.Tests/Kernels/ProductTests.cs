@@ -43,7 +43,7 @@ public unsafe class ProductTests
         static void Multiply(float[] a, float[] b, float[] y)
         {
             fixed (float* pa = a, pb = b, py = y)
-                ProductKernel.Forward(ProductMatrix.Rows(pa, 700), ProductMatrix.Rows(pb, 700).Transposed, null, null, py, PointwiseActivation.None, 301, 700, 130);
+                ProductKernel.Forward(ProductMatrix.Rows(pa, 700), ProductMatrix.Rows(pb, 700).Transposed, null, null, null, py, PointwiseActivation.None, 301, 700, 130);
         }
     }
 
@@ -55,7 +55,7 @@ public unsafe class ProductTests
         a[7 * 40 + 3] = float.NaN;
         a[11 * 40] = float.PositiveInfinity;
         fixed (float* pa = a, pb = b, py = y)
-            ProductKernel.Forward(ProductMatrix.Rows(pa, 40), ProductMatrix.Rows(pb, 60), null, null, py, PointwiseActivation.None, 20, 40, 60);
+            ProductKernel.Forward(ProductMatrix.Rows(pa, 40), ProductMatrix.Rows(pb, 60), null, null, null, py, PointwiseActivation.None, 20, 40, 60);
         for (var row = 0; row < 20; row++)
             Assert.All(y.AsSpan(row * 60, 60).ToArray(), v => Assert.Equal(row == 7 ? float.NaN : row == 11 ? float.PositiveInfinity : 0, v));
     }
@@ -104,6 +104,29 @@ public unsafe class ProductTests
         TensorAssert.Close(x2.grad!.to(float32), x.grad!, 1e-4, 1e-5);
         TensorAssert.Close(weight2.grad!.to(float32), weight.grad!, 1e-4, 1e-5);
         if (withBias) TensorAssert.Close(bias2!.grad!.to(float32), bias!.grad!, 1e-4, 1e-5);
+    }
+
+    [Theory]
+    [InlineData(true, true, true)]
+    [InlineData(true, true, false)]
+    [InlineData(true, false, true)]
+    [InlineData(false, true, true)]
+    public void A_branch_over_channels_with_its_shortcut_equals_its_parts(bool last, bool withNorm, bool withScale)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(3);
+        Tensor x = Layout(randn(2, 48, 9, 7)), shortcut = Layout(randn(2, 48, 9, 7));
+        Tensor one = randn(100, 48), two = randn(48, 100), bias1 = randn(100), bias2 = randn(48), scale = randn(48), gamma = randn(48), beta = randn(48);
+        var y = Ops.ChannelMlp(x, new MlpWeights(one, bias1, two, bias2, withScale ? scale : null, withNorm ? gamma : null, withNorm ? beta : null, 1e-6), shortcut);
+        Tensor Double(Tensor t) => t.to(float64);
+        var rows = Double(x.permute(0, 2, 3, 1));
+        if (withNorm) rows = nn.functional.layer_norm(rows, [48], Double(gamma), Double(beta), 1e-6);
+        rows = nn.functional.linear(nn.functional.gelu(nn.functional.linear(rows, Double(one), Double(bias1))), Double(two), Double(bias2));
+        if (withScale) rows = rows * Double(scale);
+        TensorAssert.Close((rows.permute(0, 3, 1, 2) + Double(shortcut)).to(float32), y, 1e-4, 1e-4);
+
+        Tensor Layout(Tensor t) => last ? t.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) : t;
     }
 
     [Fact]
@@ -160,13 +183,13 @@ public unsafe class ProductTests
     private static void Check(int m, int k, int n, PointwiseActivation activation, int form, int seed)
     {
         var random = new Random(seed);
-        bool turnedA = (form & 1) > 0, turnedB = (form & 2) > 0, hasBias = (form & 4) > 0, hasAdd = (form & 8) > 0;
-        float[] a = Draw(random, m * k), b = Draw(random, k * n), bias = Draw(random, n), add = Draw(random, m * n), y = new float[m * n];
-        fixed (float* pa = a, pb = b, pt = bias, pd = add, py = y)
+        bool turnedA = (form & 1) > 0, turnedB = (form & 2) > 0, hasBias = (form & 4) > 0, hasAdd = (form & 8) > 0, hasScale = seed % 2 == 1;
+        float[] scale = Draw(random, n), a = Draw(random, m * k), b = Draw(random, k * n), bias = Draw(random, n), add = Draw(random, m * n), y = new float[m * n];
+        fixed (float* ps = scale, pa = a, pb = b, pt = bias, pd = add, py = y)
         {
             ProductKernel.Forward(
                 turnedA ? ProductMatrix.Rows(pa, m).Transposed : ProductMatrix.Rows(pa, k), turnedB ? ProductMatrix.Rows(pb, k).Transposed : ProductMatrix.Rows(pb, n),
-                hasBias ? pt : null, hasAdd ? pd : null, py, activation, m, k, n);
+                hasScale ? ps : null, hasBias ? pt : null, hasAdd ? pd : null, py, activation, m, k, n);
         }
         for (var i = 0; i < m; i++)
         {
@@ -174,13 +197,14 @@ public unsafe class ProductTests
             for (var check = 0; check < 24; check++)
             {
                 var j = check < 16 ? n - 1 - check : random.Next(n);
-                double sum = hasBias ? bias[j] : 0, bound = 1;
+                double sum = 0, bound = 1;
                 for (var p = 0; p < k; p++)
                 {
                     var term = (double)(turnedA ? a[p * m + i] : a[i * k + p]) * (turnedB ? b[j * k + p] : b[p * n + j]);
                     sum += term;
                     bound += Math.Abs(term);
                 }
+                sum = sum * (hasScale ? scale[j] : 1) + (hasBias ? bias[j] : 0);
                 var value = activation switch { PointwiseActivation.Relu => Math.Max(sum, 0), PointwiseActivation.Gelu => sum * Normal(sum), _ => sum };
                 Assert.Equal(value + (hasAdd ? add[i * n + j] : 0), y[i * n + j], 1e-5 * bound);
             }
