@@ -40,7 +40,7 @@ public static unsafe class AttentionKernel
 
     /// <summary>Whether the machine and the sizes suit: tiles that are mostly full.</summary>
     public static bool Suits(AttentionShape s) =>
-        ProductKernel.Suits(s.Queries, Math.Max(Lanes, s.Width), s.Keys) && s.Width >= 8 && s.ValueWidth > Lanes && s.Keys >= Lanes
+        ProductKernel.Suits(s.Queries, Math.Max(Lanes, s.Width), s.Keys) && s.Width >= 8 && s.ValueWidth >= 8 && s.Keys >= Lanes
         && (long)s.Keys * (s.Width + s.ValueWidth) < int.MaxValue / 8;
 
     /// <summary>The attention.</summary>

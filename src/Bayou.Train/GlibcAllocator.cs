@@ -3,7 +3,7 @@ using System.Runtime.InteropServices;
 namespace Bayou.Train;
 
 /// <summary>
-/// glibc returns large freed blocks to the system at once, and the next training step pays for them again in page faults. With a higher trim and mmap
+/// glibc returns large freed blocks to the system at once, and the next step or prediction pays for them again in page faults. With a higher trim and mmap
 /// threshold the process keeps them. Only Linux with glibc has the function; elsewhere nothing happens.
 /// </summary>
 public static partial class GlibcAllocator

@@ -1,3 +1,5 @@
+using Bayou.Train;
+
 namespace Bayou.Bench;
 
 /// <summary>Transformers: the attention layer itself, then what systems make of it; each part is one class and one line here.</summary>
@@ -18,6 +20,8 @@ public sealed class TransformersBench : IBenchmark
     /// <inheritdoc/>
     public void Run(BenchContext context)
     {
+        // As the trainer and the CLI do.
+        GlibcAllocator.KeepFreedMemory();
         foreach (var part in Parts) part(context);
     }
 }
