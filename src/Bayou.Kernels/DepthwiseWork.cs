@@ -6,7 +6,7 @@ internal sealed unsafe partial class DepthwiseWork
     private readonly DepthwiseShape s;
     private readonly int widest, blocks, rowParts, tallest, above, below;      // kernel rows; rows of input an output needs above and below its own
     private readonly Part[] parts;
-    private readonly bool[] orientations;       // of the planes: as they lie, turned, or both
+    private readonly bool[] orientations;       // of the planes: as they lie (false), turned (true), or both, in this order
     private readonly (int Y, int X)[] phases;
     private readonly bool strips, mirrored;
 
@@ -20,7 +20,7 @@ internal sealed unsafe partial class DepthwiseWork
         phases = AllPhases(s);
         widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
         parts = [.. kernels.Select(k => new Part(k, s, widest))];
-        orientations = [.. parts.Select(p => p.Turned).Distinct()];
+        orientations = [.. parts.Select(p => p.Turned).Distinct().Order()];
         (tallest, above, below) = (parts.Max(p => p.Ky.Count), parts.Max(p => p.Ky.Pad), parts.Max(p => p.Ky.Count - p.Ky.Pad));
         // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
         strips = phases.Length == 1 && parts.Length == 1 && tallest < DepthwiseTuning.TallKernel && !orientations[0];
@@ -259,7 +259,7 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     private int Length<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
-        (turned ? orientations[^1] || orientations[0] : !orientations[0] || !orientations[^1]) ? Layout<T>(turned, height, width, strideH, strideW).Length : 0;
+        (turned ? orientations[^1] : !orientations[0]) ? Layout<T>(turned, height, width, strideH, strideW).Length : 0;
 
     private static DepthwisePacking.Plane Layout<T>(bool turned, int height, int width, int strideH, int strideW) where T : struct, IFloatLanes<T> =>
         turned ? new(width, height, strideW, strideH, T.Count) : new(height, width, strideH, strideW, T.Count);

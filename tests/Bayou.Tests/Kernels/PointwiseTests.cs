@@ -68,17 +68,18 @@ public unsafe class PointwiseTests
     }
 
     [Theory]
-    [InlineData(false, 14)]
-    [InlineData(true, 14)]
-    [InlineData(false, 40)]
-    [InlineData(true, 40)]
-    public void A_sum_of_depthwise_convolutions_and_its_gradients_equal_those_of_its_parts(bool last, int side)
+    [InlineData(false, 14, false)]
+    [InlineData(true, 14, true)]
+    [InlineData(false, 40, true)]
+    [InlineData(true, 40, false)]
+    public void A_sum_of_depthwise_convolutions_and_its_gradients_equal_those_of_its_parts(bool last, int side, bool wideFirst)
     {
         using var scope = NewDisposeScope();
         manual_seed(side);
         Tensor start = randn(2, 20, side, side);
         Tensor x = (last ? start.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2) : start).detach().requires_grad_(), bias = randn(20).requires_grad_();
-        Tensor[] weights = [.. new[] { (31, 5), (5, 31), (5, 5) }.Select(k => randn(20, 1, k.Item1, k.Item2).requires_grad_())];
+        (int, int)[] kernels = wideFirst ? [(5, 31), (5, 5), (31, 5), (7, 61)] : [(31, 5), (5, 31), (5, 5)];
+        Tensor[] weights = [.. kernels.Select(k => randn(20, 1, k.Item1, k.Item2).requires_grad_())];
         Tensor rx = start.to(float64).requires_grad_(), rb = bias.detach().to(float64).requires_grad_();
         Tensor[] rw = [.. weights.Select(w => w.detach().to(float64).requires_grad_())];
         Assert.True(DepthwiseSumOp.Suits(x, weights, bias));
