@@ -69,19 +69,8 @@ public unsafe class ProductTests
         using var scope = NewDisposeScope();
         manual_seed(tokens);
         // Tokens of a transposed tensor, as attention leaves them.
-        Tensor start = randn(3, 96, tokens), weight = randn(70, 96).requires_grad_(), up = randn(3, tokens, 70);
-        var bias = withBias ? randn(70).requires_grad_() : null;
-        var x = start.transpose(1, 2).detach().requires_grad_();
-        var y = LinearFunction.apply(x, weight, bias!);
-        (y * up).sum().backward();
-        Tensor x2 = x.detach().to(float64).requires_grad_(), weight2 = weight.detach().to(float64).requires_grad_();
-        var bias2 = bias?.detach().to(float64).requires_grad_();
-        var y2 = nn.functional.linear(x2, weight2, bias2);
-        (y2 * up.to(float64)).sum().backward();
-        TensorAssert.Close(y2.to(float32), y, 1e-4, 1e-5);
-        TensorAssert.Close(x2.grad!.to(float32), x.grad!, 1e-4, 1e-5);
-        TensorAssert.Close(weight2.grad!.to(float32), weight.grad!, 1e-4, 1e-5);
-        if (withBias) TensorAssert.Close(bias2!.grad!.to(float32), bias!.grad!, 1e-4, 1e-5);
+        Tensor x = randn(3, 96, tokens).transpose(1, 2), weight = randn(70, 96), up = randn(3, tokens, 70);
+        Compare((x, w, b) => LinearFunction.apply(x, w, b!), (x, w, b) => nn.functional.linear(x, w, b), x, weight, withBias ? randn(70) : null, up);
     }
 
     [Theory]
@@ -92,18 +81,21 @@ public unsafe class ProductTests
         Assert.SkipUnless(ProductKernel.Suits(64, 64, 64), "needs AVX-512");
         using var scope = NewDisposeScope();
         manual_seed(side);
-        Tensor x = randn(pictures, 40, side, side).requires_grad_(), weight = randn(50, 40, 1, 1).requires_grad_(), up = randn(pictures, 50, side, side);
-        var bias = withBias ? randn(50).requires_grad_() : null;
-        var y = PointwiseFunction.apply(x, weight, bias!);
+        Tensor x = randn(pictures, 40, side, side), weight = randn(50, 40, 1, 1), up = randn(pictures, 50, side, side);
+        Compare((x, w, b) => PointwiseFunction.apply(x, w, b!), (x, w, b) => nn.functional.conv2d(x, w, b), x, weight, withBias ? randn(50) : null, up);
+    }
+
+    // Value and gradients of a layer in float32 against those of its reference in float64.
+    private static void Compare(Func<Tensor, Tensor, Tensor?, Tensor> layer, Func<Tensor, Tensor, Tensor?, Tensor> reference, Tensor x, Tensor weight,
+        Tensor? bias, Tensor up)
+    {
+        Tensor?[] own = [.. new[] { x, weight, bias }.Select(t => t?.detach().requires_grad_())],
+            exact = [.. own.Select(t => t?.detach().to(float64).requires_grad_())];
+        Tensor y = layer(own[0]!, own[1]!, own[2]), z = reference(exact[0]!, exact[1]!, exact[2]);
         (y * up).sum().backward();
-        Tensor x2 = x.detach().to(float64).requires_grad_(), weight2 = weight.detach().to(float64).requires_grad_();
-        var bias2 = bias?.detach().to(float64).requires_grad_();
-        var y2 = nn.functional.conv2d(x2, weight2, bias2);
-        (y2 * up.to(float64)).sum().backward();
-        TensorAssert.Close(y2.to(float32), y, 1e-4, 1e-5);
-        TensorAssert.Close(x2.grad!.to(float32), x.grad!, 1e-4, 1e-5);
-        TensorAssert.Close(weight2.grad!.to(float32), weight.grad!, 1e-4, 1e-5);
-        if (withBias) TensorAssert.Close(bias2!.grad!.to(float32), bias!.grad!, 1e-4, 1e-5);
+        (z * up.to(float64)).sum().backward();
+        TensorAssert.Close(z.to(float32), y, 1e-4, 1e-5);
+        foreach (var (a, e) in own.Zip(exact)) if (a is not null) TensorAssert.Close(e!.grad!.to(float32), a.grad!, 1e-4, 1e-5);
     }
 
     [Theory]
