@@ -27,7 +27,7 @@ public static class MachinePeak
     }
 
     /// <summary>Multiply-adds of one step of the loop.</summary>
-    public static double LoopMacs => 12 * (Vector512.IsHardwareAccelerated ? 16.0 : 8.0);
+    public static double LoopMacs => 12 * (KernelIsa.HasVector512 ? 16.0 : 8.0);
 
     /// <summary>
     /// The loop on the kernels' own threads, for rows that measure the limit beside their competitors: cores are not equally fast from one moment to the next.
@@ -54,7 +54,7 @@ public static class MachinePeak
     /// <summary>Keeps the loops' results alive.</summary>
     public static float Sink { get; set; }
 
-    private static float Loop(int steps) => Vector512.IsHardwareAccelerated ? Loop512(steps) : Loop256(steps);
+    private static float Loop(int steps) => KernelIsa.HasVector512 ? Loop512(steps) : Loop256(steps);
 
     // Twelve chains: latency 4, two a cycle, and some to spare.
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

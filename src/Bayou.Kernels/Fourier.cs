@@ -54,7 +54,7 @@ internal sealed unsafe class Fourier
     }
 
     /// <summary>Whether this machine can.</summary>
-    public static bool IsSupported => Avx512F.IsSupported && Vector512.IsHardwareAccelerated;
+    public static bool IsSupported => KernelIsa.HasVector512;
 
     /// <summary>N.</summary>
     public int Length { get; }

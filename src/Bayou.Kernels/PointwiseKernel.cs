@@ -37,7 +37,7 @@ public static unsafe class PointwiseKernel
 
     /// <summary>Whether the machine and the sizes suit.</summary>
     public static bool Suits(int outputs, int pixels) =>
-        Avx512F.IsSupported && Vector512.IsHardwareAccelerated && KernelIsa.Current == KernelIsaLevel.Vector512 && outputs >= NarrowRows && pixels >= 2 * Lanes;
+        KernelIsa.Current == KernelIsaLevel.Vector512 && outputs >= NarrowRows && pixels >= 2 * Lanes;
 
     /// <summary>y = act((W (x before + offset)) scale + shift) + add.</summary>
     /// <param name="x">[N, C, P].</param>

@@ -37,7 +37,7 @@ public static unsafe class ProductKernel
 
     /// <summary>Whether the machine and the sizes suit.</summary>
     public static bool Suits(long rows, long depth, long columns) =>
-        Avx512F.IsSupported && Vector512.IsHardwareAccelerated && KernelIsa.Current == KernelIsaLevel.Vector512 && rows >= PointwiseTiles.NarrowRows
+        KernelIsa.Current == KernelIsaLevel.Vector512 && rows >= PointwiseTiles.NarrowRows
         && depth >= Lanes && columns > Lanes && rows <= int.MaxValue / 2 && depth <= int.MaxValue / 2 && columns <= int.MaxValue / 2;
 
     /// <summary>y = act((a b) scale + bias) + add.</summary>
