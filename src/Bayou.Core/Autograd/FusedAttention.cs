@@ -5,7 +5,7 @@ using static TorchSharp.torch;
 namespace Bayou.Core;
 
 /// <summary>
-/// Attention without gradients by <see cref="AttentionKernel"/>, where own products are the faster way (<see cref="Products.Own"/>). <see cref="AttentionOp"/>
+/// Attention without gradients by <see cref="AttentionKernel"/>, where the machine has AVX-512 (<see cref="Products.OwnAttention"/>). <see cref="AttentionOp"/>
 /// takes it; networks do not call it.
 /// </summary>
 internal static unsafe class FusedAttention
@@ -26,7 +26,7 @@ internal static unsafe class FusedAttention
             return null;
         if (Math.Max(qs[0], Math.Max(qs[^2], Math.Max(ks[^2], Math.Max(qs[^1], vs[^1])))) > int.MaxValue / 2) return null;
         var s = new AttentionShape((int)qs[0], batched ? (int)qs[1] : 1, (int)qs[^2], (int)ks[^2], (int)qs[^1], (int)vs[^1]);
-        if (s.Batches * (long)s.Heads is 0 or > int.MaxValue / 64 || !AttentionKernel.Suits(s) || !Products.Own) return null;
+        if (s.Batches * (long)s.Heads is 0 or > int.MaxValue / 64 || !AttentionKernel.Suits(s) || !Products.OwnAttention) return null;
         using var all = bias is null ? null : Expand(bias, s, batched);
         if (bias is not null && all is null) return null;
         if (Rows(q) is not { } queries || Rows(k) is not { } keys || Rows(v) is not { } values) return null;

@@ -15,11 +15,19 @@ internal static unsafe class Products
     // Below this many multiply-adds a call costs more than the product.
     private const int Least = 100_000;
 
+    private static readonly bool? wanted = Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => null };
+
     /// <summary>
     /// Whether the own kernel is used: by the processor's maker, not by a measurement, for results must not differ from one run to the next. BAYOU_PRODUCTS=0 or
     /// 1 in the environment decides otherwise.
     /// </summary>
-    public static bool Own { get; } = Environment.GetEnvironmentVariable("BAYOU_PRODUCTS") switch { "0" => false, "1" => true, _ => !IsIntel() };
+    public static bool Own { get; } = wanted ?? !IsIntel();
+
+    /// <summary>
+    /// Whether <see cref="FusedAttention"/> is used: on Intel's processors too, where keeping the scores in the cache gains, although training on own products does not.
+    /// BAYOU_PRODUCTS decides otherwise here too.
+    /// </summary>
+    public static bool OwnAttention { get; } = wanted ?? true;
 
     /// <summary>x weight' + bias, with gradients.</summary>
     /// <param name="x">[..., I].</param>
