@@ -34,8 +34,8 @@ public static class KernelIsa
         : KernelIsaLevel.Scalar;
 
     /// <summary>
-    /// 512-bit vectors. <see cref="Vector512.IsHardwareAccelerated"/> is false on Intel's first processors with AVX-512 (Skylake to Cascade Lake), because they lower their clock for it and short loops lose;
-    /// loops as long and as dense as a kernel's gain: 72 against 40 G multiply-adds a second and core on a Cascade Lake.
+    /// Whether there are 512-bit vectors. <see cref="Vector512.IsHardwareAccelerated"/> is no answer: it is false on Intel's first processors with AVX-512 (Skylake to
+    /// Cascade Lake), which lower their clock for it, so that short loops lose. Loops as long and as dense as a kernel's gain there.
     /// </summary>
     public static bool HasVector512 => Avx512F.IsSupported && Avx512F.VL.IsSupported && Avx512BW.IsSupported && Avx512DQ.IsSupported && Avx512CD.IsSupported;
 
