@@ -79,14 +79,14 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    a0 = T.MulAdd(T.Load(x), v, a0);
-                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
-                    a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
-                    a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
-                    a6 = T.MulAdd(T.Load(x + 6 * T.Count), v, a6);
-                    a7 = T.MulAdd(T.Load(x + 7 * T.Count), v, a7);
+                    T.AddProduct(ref a0, x, v);
+                    T.AddProduct(ref a1, x + T.Count, v);
+                    T.AddProduct(ref a2, x + 2 * T.Count, v);
+                    T.AddProduct(ref a3, x + 3 * T.Count, v);
+                    T.AddProduct(ref a4, x + 4 * T.Count, v);
+                    T.AddProduct(ref a5, x + 5 * T.Count, v);
+                    T.AddProduct(ref a6, x + 6 * T.Count, v);
+                    T.AddProduct(ref a7, x + 7 * T.Count, v);
                 }
             }
             for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
@@ -96,29 +96,29 @@ internal static unsafe partial class DepthwiseTiles
                 {
                     T v = T.Load(k), w = T.Load(k + above);
                     var s = T.Load(x);
-                    a0 = T.MulAdd(s, v, a0);
-                    b0 = T.MulAdd(w, s, b0);
+                    T.AddProduct(ref a0, s, v);
+                    T.AddProduct(ref b0, w, s);
                     s = T.Load(x + T.Count);
-                    a1 = T.MulAdd(s, v, a1);
-                    b1 = T.MulAdd(w, s, b1);
+                    T.AddProduct(ref a1, s, v);
+                    T.AddProduct(ref b1, w, s);
                     s = T.Load(x + 2 * T.Count);
-                    a2 = T.MulAdd(s, v, a2);
-                    b2 = T.MulAdd(w, s, b2);
+                    T.AddProduct(ref a2, s, v);
+                    T.AddProduct(ref b2, w, s);
                     s = T.Load(x + 3 * T.Count);
-                    a3 = T.MulAdd(s, v, a3);
-                    b3 = T.MulAdd(w, s, b3);
+                    T.AddProduct(ref a3, s, v);
+                    T.AddProduct(ref b3, w, s);
                     s = T.Load(x + 4 * T.Count);
-                    a4 = T.MulAdd(s, v, a4);
-                    b4 = T.MulAdd(w, s, b4);
+                    T.AddProduct(ref a4, s, v);
+                    T.AddProduct(ref b4, w, s);
                     s = T.Load(x + 5 * T.Count);
-                    a5 = T.MulAdd(s, v, a5);
-                    b5 = T.MulAdd(w, s, b5);
+                    T.AddProduct(ref a5, s, v);
+                    T.AddProduct(ref b5, w, s);
                     s = T.Load(x + 6 * T.Count);
-                    a6 = T.MulAdd(s, v, a6);
-                    b6 = T.MulAdd(w, s, b6);
+                    T.AddProduct(ref a6, s, v);
+                    T.AddProduct(ref b6, w, s);
                     s = T.Load(x + 7 * T.Count);
-                    a7 = T.MulAdd(s, v, a7);
-                    b7 = T.MulAdd(w, s, b7);
+                    T.AddProduct(ref a7, s, v);
+                    T.AddProduct(ref b7, w, s);
                 }
             }
             for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
@@ -127,14 +127,14 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    b0 = T.MulAdd(T.Load(x), v, b0);
-                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
-                    b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
-                    b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
-                    b6 = T.MulAdd(T.Load(x + 6 * T.Count), v, b6);
-                    b7 = T.MulAdd(T.Load(x + 7 * T.Count), v, b7);
+                    T.AddProduct(ref b0, x, v);
+                    T.AddProduct(ref b1, x + T.Count, v);
+                    T.AddProduct(ref b2, x + 2 * T.Count, v);
+                    T.AddProduct(ref b3, x + 3 * T.Count, v);
+                    T.AddProduct(ref b4, x + 4 * T.Count, v);
+                    T.AddProduct(ref b5, x + 5 * T.Count, v);
+                    T.AddProduct(ref b6, x + 6 * T.Count, v);
+                    T.AddProduct(ref b7, x + 7 * T.Count, v);
                 }
             }
             if (work.IsPair)
@@ -198,12 +198,12 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    a0 = T.MulAdd(T.Load(x), v, a0);
-                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
-                    a4 = T.MulAdd(T.Load(x + 4 * T.Count), v, a4);
-                    a5 = T.MulAdd(T.Load(x + 5 * T.Count), v, a5);
+                    T.AddProduct(ref a0, x, v);
+                    T.AddProduct(ref a1, x + T.Count, v);
+                    T.AddProduct(ref a2, x + 2 * T.Count, v);
+                    T.AddProduct(ref a3, x + 3 * T.Count, v);
+                    T.AddProduct(ref a4, x + 4 * T.Count, v);
+                    T.AddProduct(ref a5, x + 5 * T.Count, v);
                 }
             }
             for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
@@ -213,23 +213,23 @@ internal static unsafe partial class DepthwiseTiles
                 {
                     T v = T.Load(k), w = T.Load(k + above);
                     var s = T.Load(x);
-                    a0 = T.MulAdd(s, v, a0);
-                    b0 = T.MulAdd(w, s, b0);
+                    T.AddProduct(ref a0, s, v);
+                    T.AddProduct(ref b0, w, s);
                     s = T.Load(x + T.Count);
-                    a1 = T.MulAdd(s, v, a1);
-                    b1 = T.MulAdd(w, s, b1);
+                    T.AddProduct(ref a1, s, v);
+                    T.AddProduct(ref b1, w, s);
                     s = T.Load(x + 2 * T.Count);
-                    a2 = T.MulAdd(s, v, a2);
-                    b2 = T.MulAdd(w, s, b2);
+                    T.AddProduct(ref a2, s, v);
+                    T.AddProduct(ref b2, w, s);
                     s = T.Load(x + 3 * T.Count);
-                    a3 = T.MulAdd(s, v, a3);
-                    b3 = T.MulAdd(w, s, b3);
+                    T.AddProduct(ref a3, s, v);
+                    T.AddProduct(ref b3, w, s);
                     s = T.Load(x + 4 * T.Count);
-                    a4 = T.MulAdd(s, v, a4);
-                    b4 = T.MulAdd(w, s, b4);
+                    T.AddProduct(ref a4, s, v);
+                    T.AddProduct(ref b4, w, s);
                     s = T.Load(x + 5 * T.Count);
-                    a5 = T.MulAdd(s, v, a5);
-                    b5 = T.MulAdd(w, s, b5);
+                    T.AddProduct(ref a5, s, v);
+                    T.AddProduct(ref b5, w, s);
                 }
             }
             for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
@@ -238,12 +238,12 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    b0 = T.MulAdd(T.Load(x), v, b0);
-                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
-                    b4 = T.MulAdd(T.Load(x + 4 * T.Count), v, b4);
-                    b5 = T.MulAdd(T.Load(x + 5 * T.Count), v, b5);
+                    T.AddProduct(ref b0, x, v);
+                    T.AddProduct(ref b1, x + T.Count, v);
+                    T.AddProduct(ref b2, x + 2 * T.Count, v);
+                    T.AddProduct(ref b3, x + 3 * T.Count, v);
+                    T.AddProduct(ref b4, x + 4 * T.Count, v);
+                    T.AddProduct(ref b5, x + 5 * T.Count, v);
                 }
             }
             if (work.IsPair)
@@ -299,10 +299,10 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    a0 = T.MulAdd(T.Load(x), v, a0);
-                    a1 = T.MulAdd(T.Load(x + T.Count), v, a1);
-                    a2 = T.MulAdd(T.Load(x + 2 * T.Count), v, a2);
-                    a3 = T.MulAdd(T.Load(x + 3 * T.Count), v, a3);
+                    T.AddProduct(ref a0, x, v);
+                    T.AddProduct(ref a1, x + T.Count, v);
+                    T.AddProduct(ref a2, x + 2 * T.Count, v);
+                    T.AddProduct(ref a3, x + 3 * T.Count, v);
                 }
             }
             for (var both = boths; both > 0; both--, input += inputRow, kernel += kernelRow)
@@ -312,17 +312,17 @@ internal static unsafe partial class DepthwiseTiles
                 {
                     T v = T.Load(k), w = T.Load(k + above);
                     var s = T.Load(x);
-                    a0 = T.MulAdd(s, v, a0);
-                    b0 = T.MulAdd(w, s, b0);
+                    T.AddProduct(ref a0, s, v);
+                    T.AddProduct(ref b0, w, s);
                     s = T.Load(x + T.Count);
-                    a1 = T.MulAdd(s, v, a1);
-                    b1 = T.MulAdd(w, s, b1);
+                    T.AddProduct(ref a1, s, v);
+                    T.AddProduct(ref b1, w, s);
                     s = T.Load(x + 2 * T.Count);
-                    a2 = T.MulAdd(s, v, a2);
-                    b2 = T.MulAdd(w, s, b2);
+                    T.AddProduct(ref a2, s, v);
+                    T.AddProduct(ref b2, w, s);
                     s = T.Load(x + 3 * T.Count);
-                    a3 = T.MulAdd(s, v, a3);
-                    b3 = T.MulAdd(w, s, b3);
+                    T.AddProduct(ref a3, s, v);
+                    T.AddProduct(ref b3, w, s);
                 }
             }
             for (var lower = lowers; lower > 0; lower--, input += inputRow, kernel += kernelRow)
@@ -331,10 +331,10 @@ internal static unsafe partial class DepthwiseTiles
                 for (var i = columns; i > 0; i--, x += T.Count, k += kernelPixel)
                 {
                     T v = T.Load(k);
-                    b0 = T.MulAdd(T.Load(x), v, b0);
-                    b1 = T.MulAdd(T.Load(x + T.Count), v, b1);
-                    b2 = T.MulAdd(T.Load(x + 2 * T.Count), v, b2);
-                    b3 = T.MulAdd(T.Load(x + 3 * T.Count), v, b3);
+                    T.AddProduct(ref b0, x, v);
+                    T.AddProduct(ref b1, x + T.Count, v);
+                    T.AddProduct(ref b2, x + 2 * T.Count, v);
+                    T.AddProduct(ref b3, x + 3 * T.Count, v);
                 }
             }
             if (work.IsPair)

@@ -44,6 +44,15 @@ internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
     /// <summary>a b + c, rounded once where the machine can.</summary>
     static abstract T MulAdd(T a, T b, T c);
 
+    /// <summary>
+    /// sum += a b, likewise. The inner loops' form: it is one instruction, where a <see cref="MulAdd"/> into the variable it reads leaves the JIT with a second
+    /// register for the result and a move.
+    /// </summary>
+    static abstract void AddProduct(ref T sum, T a, T b);
+
+    /// <summary>sum += the register at a, times b; one instruction with the load.</summary>
+    static abstract void AddProduct(ref T sum, float* a, T b);
+
     /// <summary>Square root.</summary>
     static abstract T Sqrt(T a);
 
@@ -81,9 +90,9 @@ internal unsafe interface IFloatLanes<T> where T : struct, IFloatLanes<T>
     static abstract T DropBits(T a, int bits);
 }
 
-internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
+internal unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
 {
-    private readonly Vector512<float> v = v;
+    private Vector512<float> v = v;
 
     public static int Count => 16;
 
@@ -109,6 +118,10 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
     public static Lanes512 operator /(Lanes512 a, Lanes512 b) => new(a.v / b.v);
 
     public static Lanes512 MulAdd(Lanes512 a, Lanes512 b, Lanes512 c) => new(Vector512.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static void AddProduct(ref Lanes512 sum, Lanes512 a, Lanes512 b) => sum.v = Vector512.MultiplyAddEstimate(a.v, b.v, sum.v);
+
+    public static void AddProduct(ref Lanes512 sum, float* a, Lanes512 b) => sum.v = Vector512.MultiplyAddEstimate(Vector512.Load(a), b.v, sum.v);
 
     public static Lanes512 Sqrt(Lanes512 a) => new(Vector512.Sqrt(a.v));
 
@@ -143,9 +156,9 @@ internal readonly unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes
     }
 }
 
-internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes256>
+internal unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes256>
 {
-    private readonly Vector256<float> v = v;
+    private Vector256<float> v = v;
 
     public static int Count => 8;
 
@@ -171,6 +184,10 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
     public static Lanes256 operator /(Lanes256 a, Lanes256 b) => new(a.v / b.v);
 
     public static Lanes256 MulAdd(Lanes256 a, Lanes256 b, Lanes256 c) => new(Vector256.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static void AddProduct(ref Lanes256 sum, Lanes256 a, Lanes256 b) => sum.v = Vector256.MultiplyAddEstimate(a.v, b.v, sum.v);
+
+    public static void AddProduct(ref Lanes256 sum, float* a, Lanes256 b) => sum.v = Vector256.MultiplyAddEstimate(Vector256.Load(a), b.v, sum.v);
 
     public static Lanes256 Sqrt(Lanes256 a) => new(Vector256.Sqrt(a.v));
 
@@ -205,9 +222,9 @@ internal readonly unsafe struct Lanes256(Vector256<float> v) : IFloatLanes<Lanes
     }
 }
 
-internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes128>
+internal unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes128>
 {
-    private readonly Vector128<float> v = v;
+    private Vector128<float> v = v;
 
     public static int Count => 4;
 
@@ -233,6 +250,10 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
     public static Lanes128 operator /(Lanes128 a, Lanes128 b) => new(a.v / b.v);
 
     public static Lanes128 MulAdd(Lanes128 a, Lanes128 b, Lanes128 c) => new(Vector128.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static void AddProduct(ref Lanes128 sum, Lanes128 a, Lanes128 b) => sum.v = Vector128.MultiplyAddEstimate(a.v, b.v, sum.v);
+
+    public static void AddProduct(ref Lanes128 sum, float* a, Lanes128 b) => sum.v = Vector128.MultiplyAddEstimate(Vector128.Load(a), b.v, sum.v);
 
     public static Lanes128 Sqrt(Lanes128 a) => new(Vector128.Sqrt(a.v));
 
@@ -267,9 +288,9 @@ internal readonly unsafe struct Lanes128(Vector128<float> v) : IFloatLanes<Lanes
     }
 }
 
-internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
+internal unsafe struct Lane(float v) : IFloatLanes<Lane>
 {
-    private readonly float v = v;
+    private float v = v;
 
     public static int Count => 1;
 
@@ -294,6 +315,10 @@ internal readonly unsafe struct Lane(float v) : IFloatLanes<Lane>
     public static Lane operator /(Lane a, Lane b) => new(a.v / b.v);
 
     public static Lane MulAdd(Lane a, Lane b, Lane c) => new(float.MultiplyAddEstimate(a.v, b.v, c.v));
+
+    public static void AddProduct(ref Lane sum, Lane a, Lane b) => sum.v = float.MultiplyAddEstimate(a.v, b.v, sum.v);
+
+    public static void AddProduct(ref Lane sum, float* a, Lane b) => sum.v = float.MultiplyAddEstimate(*a, b.v, sum.v);
 
     public static Lane Sqrt(Lane a) => new(MathF.Sqrt(a.v));
 
