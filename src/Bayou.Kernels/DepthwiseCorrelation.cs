@@ -226,6 +226,9 @@ internal static class DepthwiseTuning
     /// <summary>Output rows for which input rows are packed at a time, where the kernel has few rows; a multiple of every tile's.</summary>
     public const int Strip = 8;
 
+    /// <summary>Strips a plane has room for before rows are moved up in it.</summary>
+    public const int StripsHeld = 3;
+
     /// <summary>Floats a tile of sums needs.</summary>
     public const int TileLength = 24 * 16;
 

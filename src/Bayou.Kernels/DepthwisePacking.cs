@@ -173,12 +173,13 @@ internal static unsafe class DepthwisePacking
 }
 
 /// <summary>
-/// A plane with room for a few rows of a picture, moved down over it: what stays in reach stays packed, and all of it in the first-level cache.
+/// A plane with room for a few rows of a picture, moved down over it: what stays in reach stays packed, and the caches hold it.
 /// </summary>
 /// <param name="plane">Where the rows lie.</param>
 /// <param name="step">Floats from a row to the next.</param>
+/// <param name="room">Rows it holds.</param>
 /// <param name="first">Row of the picture to begin with.</param>
-internal unsafe struct RowWindow(float* plane, nint step, int first)
+internal unsafe struct RowWindow(float* plane, nint step, int room, int first)
 {
     private int first = first;
 
@@ -188,17 +189,21 @@ internal unsafe struct RowWindow(float* plane, nint step, int first)
     /// <summary>Where row 0 of the picture would lie.</summary>
     public readonly float* Data => plane - first * step;
 
-    /// <summary>Makes room for rows [from, to), which begin and end no earlier than the last ones did.</summary>
+    /// <summary>Makes room for rows [from, to), which begin and end no earlier than the last ones did; only where there is none are rows moved.</summary>
     /// <returns>Those of them that have to be packed.</returns>
     public (int From, int To) Slide(int from, int to)
     {
         var packed = Math.Max(from, End);
-        if (from > first && from < End)
+        if (to - first > room)
         {
-            var bytes = (long)(End - from) * step * sizeof(float);
-            Buffer.MemoryCopy(plane + (from - first) * step, plane, bytes, bytes);
+            if (from > first && from < End)
+            {
+                var bytes = (long)(End - from) * step * sizeof(float);
+                Buffer.MemoryCopy(plane + (from - first) * step, plane, bytes, bytes);
+            }
+            first = from;
         }
-        (first, End) = (from, Math.Max(packed, to));
+        End = Math.Max(packed, to);
         return (packed, End);
     }
 }

@@ -82,7 +82,7 @@ internal sealed unsafe partial class DepthwiseWork
     {
         // Rows of the output at a time, and rows of the input the plane then holds.
         var (strip, held) = strips && s.OutH > DepthwiseTuning.Strip
-            ? (DepthwiseTuning.Strip, Math.Min(s.H, DepthwiseTuning.Strip + tallest - 1)) : (s.OutH, s.H);
+            ? (DepthwiseTuning.Strip, Math.Min(s.H, DepthwiseTuning.StripsHeld * DepthwiseTuning.Strip + tallest - 1)) : (s.OutH, s.H);
         using var scratch = new Scratch(Weights<T>(), Length<T>(false, held, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
             Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
         PackWeights<T>(u, scratch[0]);
@@ -98,7 +98,8 @@ internal sealed unsafe partial class DepthwiseWork
                 ? new LaneGrid(Y.At(n, u.Channel), (nint)Y.Row, (nint)Y.Pixel, s.OutH, s.OutW)
                 : new LaneGrid(scratch[2], s.OutW * T.Count, T.Count, s.OutH, s.OutW);
             if (orientations[^1]) PackInput<T>(n, u, true, 0, s.H, scratch, scratch.Plane(true));
-            var window = new RowWindow(scratch.Plane(false), Layout<T>(false, held, s.W, s.StrideH, s.StrideW).Row, Math.Clamp(from * s.StrideH - above, 0, s.H));
+            var window = new RowWindow(scratch.Plane(false), Layout<T>(false, held, s.W, s.StrideH, s.StrideW).Row, held,
+                Math.Clamp(from * s.StrideH - above, 0, s.H));
             for (var top = from; top < to; top += strip)
             {
                 var bottom = Math.Min(to, top + strip);
