@@ -175,6 +175,8 @@ public unsafe class DepthwiseTests
     [InlineData(2, 20, 15, 13, 3, 3, 2)]
     [InlineData(1, 5, 21, 18, 13, 13, 2)]
     [InlineData(1, 33, 7, 7, 13, 13, 1)]
+    [InlineData(1, 18, 75, 9, 5, 5, 1)]         // high pictures: rows are moved up in their plane several times
+    [InlineData(2, 16, 90, 11, 7, 9, 1)]
     [InlineData(3, 2, 9, 1, 7, 7, 1)]           // a single column
     [InlineData(3, 2, 1, 9, 7, 7, 1)]           // a single row
     public void Shapes_of_the_papers_and_every_tail(int n, int c, int h, int w, int kh, int kw, int stride) => ForEveryWidth(() =>
