@@ -31,7 +31,7 @@ public static unsafe class PointwiseKernel
     private const int NarrowRows = PointwiseTiles.NarrowRows, WideRows = PointwiseTiles.WideRows;
 
     // Columns of a unit where there are many, outputs of one where there are few, channels at a time: what a unit reads again stays in the second-level cache.
-    private const int UnitColumns = 4 * Narrow, UnitRows = NarrowRows * WideRows / 2, Stretch = 512;
+    private const int UnitColumns = 4 * Narrow, UnitRows = 96, BlockRows = NarrowRows * WideRows / 2, Stretch = 512;
 
     private const int ManyUnits = 16, PackChannels = 32;
 
@@ -66,91 +66,110 @@ public static unsafe class PointwiseKernel
             {
                 var (part, n) = (unit % columnParts, unit / columnParts);
                 int left = part * UnitColumns, right = part + 1 == columnParts ? pixels : left + UnitColumns;
-                var memory = ArrayPool<float>.Shared.Rent(Math.Min(channels, Stretch) * Wide + Lanes);
+                var memory = ArrayPool<float>.Shared.Rent(checked(channels * Stride(right - left) + Lanes));
                 fixed (float* start = memory)
                 {
                     var packed = (float*)(((nint)start + 63) & ~63);
-                    for (var column = left; column < right;) column += job.Panel(n, column, right, 0, outputs, packed, null);
+                    job.Pack(n, 0, channels, left, right, packed);
+                    job.Outputs(n, left, right, 0, outputs, packed);
                 }
                 ArrayPool<float>.Shared.Return(memory);
             });
             return;
         }
         // Few columns: they are packed once, then each unit has all of them and some outputs.
-        var stride = (pixels + Wide) / Lanes * Lanes + Lanes;     // the last panel is as wide as any
+        var stride = Stride(pixels);
         var shared = ArrayPool<float>.Shared.Rent(checked(pictures * channels * stride + Lanes));
         fixed (float* start = shared)
         {
             var all = (float*)(((nint)start + 63) & ~63);
             var packs = (channels + PackChannels - 1) / PackChannels;
             KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit =>
-                job.Pack(unit / packs, unit % packs * PackChannels, all + (long)(unit / packs) * channels * stride));
-            var rowParts = (outputs + UnitRows - 1) / UnitRows;
+            {
+                var (channel, n) = (unit % packs * PackChannels, unit / packs);
+                job.Pack(n, channel, Math.Min(channels, channel + PackChannels), 0, pixels, all + (long)n * channels * stride);
+            });
+            // As many units as suit the threads, so that they end together.
+            var rounds = Math.Max(1, (int)Math.Round((double)pictures * outputs / (KernelThreads.Count * UnitRows)));
+            var rowParts = Math.Max(1, (KernelThreads.Count * rounds + pictures - 1) / pictures);
+            var height = ((outputs + rowParts - 1) / rowParts + NarrowRows - 1) / NarrowRows * NarrowRows;
+            rowParts = (outputs + height - 1) / height;
             KernelThreads.Run(pictures * rowParts, work, unit =>
             {
-                var (share, n) = (unit % rowParts, unit / rowParts);
-                int top = share * UnitRows, bottom = Math.Min(outputs, top + UnitRows);
-                var own = all + (long)n * channels * stride;
-                for (var column = 0; column < pixels;) column += job.Panel(n, column, pixels, top, bottom, null, own + (long)column * channels);
+                var (top, n) = (unit % rowParts * height, unit / rowParts);
+                job.Outputs(n, 0, pixels, top, Math.Min(outputs, top + height), all + (long)n * channels * stride);
             });
         }
         ArrayPool<float>.Shared.Return(shared);
     }
+
+    // Floats of packed columns; the last panel is as wide as any.
+    private static int Stride(int columns) => (columns + Wide) / Lanes * Lanes + Lanes;
 
     /// <summary>One call.</summary>
     private readonly struct Job(
         float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs,
         int pixels)
     {
-        /// <summary>Packs some channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
-        public void Pack(int n, int channel, float* all)
+        /// <summary>Packs some columns and channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
+        public void Pack(int n, int from, int to, int left, int right, float* packed)
         {
-            var depth = Math.Min(PackChannels, channels - channel);
-            for (var column = 0; column < pixels;)
+            for (var column = left; column < right;)
             {
-                var width = PointwiseTiles.Width(pixels - column);
-                var count = Math.Min(width, pixels - column);
-                PackColumns(Pixels(n, channel, column), pixels, depth, count, all + (long)column * channels + channel * width, width, Before(channel),
-                    channels);
+                var width = PointwiseTiles.Width(right - column);
+                var count = Math.Min(width, right - column);
+                PackColumns(Pixels(n, from, column), pixels, to - from, count, packed + (long)(column - left) * channels + from * width, width,
+                    before is null ? null : before + from, channels);
                 column += count;
             }
         }
 
-        /// <summary>
-        /// Outputs [top, bottom) of the panel at a column; the columns it had. Exactly one of both buffers is given: for a stretch of channels yet to be
-        /// packed, or all packed ones.
-        /// </summary>
-        public int Panel(int n, int column, int right, int top, int bottom, float* room, float* packed)
+        /// <summary>Outputs [top, bottom) of the packed columns [left, right).</summary>
+        public void Outputs(int n, int left, int right, int top, int bottom, float* packed)
         {
-            var width = PointwiseTiles.Width(right - column);
-            var (count, rows) = (Math.Min(width, right - column), width == Narrow ? NarrowRows : WideRows);
-            var place = (long)n * outputs * pixels + column;
-            // Sums of all outputs wait for the next stretch of channels.
             var several = channels > Stretch;
-            var memory = ArrayPool<float>.Shared.Rent((several ? bottom - top + NarrowRows : NarrowRows) * Wide + Lanes);
+            var memory = ArrayPool<float>.Shared.Rent((several ? (UnitRows + NarrowRows) * Stride(right - left) : NarrowRows * Wide) + Lanes);
             fixed (float* start = memory)
             {
                 var sums = (float*)(((nint)start + 63) & ~63);
-                for (var channel = 0; channel < channels; channel += Stretch)
+                for (; top < bottom; top += UnitRows)
+                    for (var channel = 0; channel < channels; channel += Stretch)
+                        Part(n, left, right, top, Math.Min(bottom, top + UnitRows), channel, packed, sums, several);
+            }
+            ArrayPool<float>.Shared.Return(memory);
+        }
+
+        // A stretch of channels: its packed columns stay in the second-level cache while the weights pass by, a block of rows at a time for all columns.
+        private void Part(int n, int left, int right, int top, int bottom, int channel, float* packed, float* sums, bool several)
+        {
+            var depth = Math.Min(Stretch, channels - channel);
+            for (var block = top; block < bottom; block += BlockRows)
+            {
+                var end = Math.Min(bottom, block + BlockRows);
+                int panels = (right - left + Wide - 1) / Wide, share = (NarrowRows + panels - 1) / panels, near = 0;
+                for (var column = left; column < right;)
                 {
-                    var depth = Math.Min(Stretch, channels - channel);
-                    var panel = packed + (long)channel * width;
-                    if (packed is null) PackColumns(Pixels(n, channel, column), pixels, depth, count, panel = room, width, Before(channel), channels);
-                    for (var row = top; row < bottom; row += rows)
+                    var width = PointwiseTiles.Width(right - column);
+                    var (count, rows) = (Math.Min(width, right - column), width == Narrow ? NarrowRows : WideRows);
+                    var panel = packed + (long)(column - left) * channels + (long)channel * width;
+                    for (var row = block; row < end; row += rows)
                     {
                         // Where less than a tile is left, some rows are done again.
                         var first = Math.Min(row, outputs - rows);
-                        var tile = several ? sums + (row - top) * width : sums;
+                        var tile = several ? sums + (long)(column - left) * (UnitRows + NarrowRows) + (row - top) * width : sums;
                         var weights = w + (long)first * channels + channel;
-                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0);
-                        else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0);
+                        var (ahead, aheadRows) = (row + BlockRows + near, Math.Clamp(rows - near, 0, share));
+                        if (ahead + aheadRows > outputs) aheadRows = 0;
+                        var next = w + (long)ahead * channels + channel;
+                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0, next, aheadRows);
+                        else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0, next, aheadRows);
                         if (channel + depth < channels) continue;
-                        Finish(tile + (row - first) * width, width, row, Math.Min(row + rows, bottom), place, count);
+                        Finish(tile + (row - first) * width, width, row, Math.Min(row + rows, end), (long)n * outputs * pixels + column, count);
                     }
+                    near += share;
+                    column += count;
                 }
             }
-            ArrayPool<float>.Shared.Return(memory);
-            return count;
         }
 
         // What follows the product, for rows [top, bottom) of a tile at once: the exponentials of many registers overlap.
@@ -181,8 +200,6 @@ public static unsafe class PointwiseKernel
         }
 
         private float* Pixels(int n, int channel, int column) => x + ((long)n * channels + channel) * pixels + column;
-
-        private float* Before(int channel) => before is null ? null : before + channel;
     }
 
     // Columns of some channels side by side; zeros where the picture ends.
