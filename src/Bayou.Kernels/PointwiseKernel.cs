@@ -31,9 +31,11 @@ public static unsafe class PointwiseKernel
     private const int NarrowRows = PointwiseTiles.NarrowRows, WideRows = PointwiseTiles.WideRows;
 
     // Columns of a unit where there are many, outputs of one where there are few, channels at a time: what a unit reads again stays in the second-level cache.
-    private const int UnitColumns = 4 * Narrow, UnitRows = 96, BlockRows = NarrowRows * WideRows / 2, Stretch = 512;
+    private const int UnitColumns = 4 * Narrow, UnitRows = 96, BlockRows = NarrowRows * WideRows / 2, Near = 512 * UnitColumns;
 
-    private const int ManyUnits = 16, PackChannels = 32;
+    private const int SumRows = UnitRows + NarrowRows, MostDots = 8;
+
+    private const int ManyUnits = 16, PackChannels = 16;
 
     /// <summary>Whether the machine and the sizes suit.</summary>
     public static bool Suits(int outputs, int pixels) =>
@@ -64,22 +66,22 @@ public static unsafe class PointwiseKernel
             // Each unit has some columns and all outputs, and packs its columns itself.
             KernelThreads.Run(columnParts * pictures, work, unit =>
             {
-                var (part, n) = (unit % columnParts, unit / columnParts);
-                int left = part * UnitColumns, right = part + 1 == columnParts ? pixels : left + UnitColumns;
-                var memory = ArrayPool<float>.Shared.Rent(checked(channels * Stride(right - left) + Lanes));
+                var ((left, right), n) = (Columns(unit % columnParts), unit / columnParts);
+                var memory = ArrayPool<float>.Shared.Rent(checked((int)job.Room(right - left) + Lanes));
                 fixed (float* start = memory)
                 {
                     var packed = (float*)(((nint)start + 63) & ~63);
-                    job.Pack(n, 0, channels, left, right, packed);
+                    for (var channel = 0; channel < channels; channel += PackChannels)
+                        job.Pack(n, channel, Math.Min(channels, channel + PackChannels), left, right, packed);
                     job.Outputs(n, left, right, 0, outputs, packed);
                 }
                 ArrayPool<float>.Shared.Return(memory);
             });
             return;
         }
-        // Few columns: they are packed once, then each unit has all of them and some outputs.
-        var stride = Stride(pixels);
-        var shared = ArrayPool<float>.Shared.Rent(checked(pictures * channels * stride + Lanes));
+        // Few columns: they are packed once, then each unit has a part of them and some outputs.
+        var room = job.Room(pixels);
+        var shared = ArrayPool<float>.Shared.Rent(checked((int)(pictures * room) + Lanes));
         fixed (float* start = shared)
         {
             var all = (float*)(((nint)start + 63) & ~63);
@@ -87,86 +89,118 @@ public static unsafe class PointwiseKernel
             KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit =>
             {
                 var (channel, n) = (unit % packs * PackChannels, unit / packs);
-                job.Pack(n, channel, Math.Min(channels, channel + PackChannels), 0, pixels, all + (long)n * channels * stride);
+                for (var part = 0; part < columnParts; part++)
+                {
+                    var (left, right) = Columns(part);
+                    job.Pack(n, channel, Math.Min(channels, channel + PackChannels), left, right, all + n * room + (long)left * channels);
+                }
             });
             // As many units as suit the threads, so that they end together.
-            var rounds = Math.Max(1, (int)Math.Round((double)pictures * outputs / (KernelThreads.Count * UnitRows)));
-            var rowParts = Math.Max(1, (KernelThreads.Count * rounds + pictures - 1) / pictures);
+            var parts = pictures * columnParts;
+            var rounds = Math.Max(1, (int)Math.Round((double)parts * outputs / (KernelThreads.Count * UnitRows)));
+            var rowParts = (KernelThreads.Count * rounds + parts - 1) / parts;
             var height = ((outputs + rowParts - 1) / rowParts + NarrowRows - 1) / NarrowRows * NarrowRows;
             rowParts = (outputs + height - 1) / height;
-            KernelThreads.Run(pictures * rowParts, work, unit =>
+            KernelThreads.Run(parts * rowParts, work, unit =>
             {
-                var (top, n) = (unit % rowParts * height, unit / rowParts);
-                job.Outputs(n, 0, pixels, top, Math.Min(outputs, top + height), all + (long)n * channels * stride);
+                var (top, part, n) = (unit % rowParts * height, unit / rowParts % columnParts, unit / rowParts / columnParts);
+                var (left, right) = Columns(part);
+                job.Outputs(n, left, right, top, Math.Min(outputs, top + height), all + n * room + (long)left * channels);
             });
         }
         ArrayPool<float>.Shared.Return(shared);
-    }
 
-    // Floats of packed columns; the last panel is as wide as any.
-    private static int Stride(int columns) => (columns + Wide) / Lanes * Lanes + Lanes;
+        (int Left, int Right) Columns(int part) => (part * UnitColumns, part + 1 == columnParts ? pixels : (part + 1) * UnitColumns);
+    }
 
     /// <summary>One call.</summary>
     private readonly struct Job(
         float* x, float* before, float* w, float* scale, float* shift, float* add, float* y, PointwiseActivation activation, int channels, int outputs,
         int pixels)
     {
+        /// <summary>Floats of packed columns.</summary>
+        public long Room(int columns) => (long)channels * Padded(columns) + MostDots * Turned;
+
+        // Floats of a column that is turned around.
+        private long Turned => (channels + Lanes - 1) / Lanes * Lanes;
+
+        // Columns of all panels together.
+        private static int Padded(int columns)
+        {
+            var (end, at) = (columns - DotColumns(columns), 0);
+            while (at < end) at += PointwiseTiles.Width(end - at);
+            return at;
+        }
+
+        // Columns behind the last full register that are better done one by one than as a register.
+        private static int DotColumns(int columns) => columns % Lanes <= MostDots ? columns % Lanes : 0;
+
         /// <summary>Packs some columns and channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
         public void Pack(int n, int from, int to, int left, int right, float* packed)
         {
-            for (var column = left; column < right;)
+            var end = right - DotColumns(right - left);
+            for (var column = left; column < end;)
             {
-                var width = PointwiseTiles.Width(right - column);
-                var count = Math.Min(width, right - column);
+                var width = PointwiseTiles.Width(end - column);
+                var count = Math.Min(width, end - column);
                 PackColumns(Pixels(n, from, column), pixels, to - from, count, packed + (long)(column - left) * channels + from * width, width,
                     before is null ? null : before + from, channels);
                 column += count;
+            }
+            if (end < right)
+            {
+                TurnColumns(Pixels(n, from, end), pixels, from, to, channels, right - end, packed + (long)channels * Padded(right - left), (nint)Turned,
+                    before is null ? null : before + from);
             }
         }
 
         /// <summary>Outputs [top, bottom) of the packed columns [left, right).</summary>
         public void Outputs(int n, int left, int right, int top, int bottom, float* packed)
         {
-            var several = channels > Stretch;
-            var memory = ArrayPool<float>.Shared.Rent((several ? (UnitRows + NarrowRows) * Stride(right - left) : NarrowRows * Wide) + Lanes);
+            var padded = Padded(right - left);
+            var stretch = Near / Math.Min(UnitColumns, padded) / Lanes * Lanes;
+            var several = channels > stretch;
+            var memory = ArrayPool<float>.Shared.Rent((several ? SumRows * (padded + Lanes) : NarrowRows * Wide) + Lanes);
             fixed (float* start = memory)
             {
                 var sums = (float*)(((nint)start + 63) & ~63);
                 for (; top < bottom; top += UnitRows)
-                    for (var channel = 0; channel < channels; channel += Stretch)
-                        Part(n, left, right, top, Math.Min(bottom, top + UnitRows), channel, packed, sums, several);
+                    for (var channel = 0; channel < channels; channel += stretch)
+                        Part(n, left, right, top, Math.Min(bottom, top + UnitRows), channel, Math.Min(stretch, channels - channel), packed, sums, several);
             }
             ArrayPool<float>.Shared.Return(memory);
         }
 
         // A stretch of channels: its packed columns stay in the second-level cache while the weights pass by, a block of rows at a time for all columns.
-        private void Part(int n, int left, int right, int top, int bottom, int channel, float* packed, float* sums, bool several)
+        private void Part(int n, int left, int right, int top, int bottom, int channel, int depth, float* packed, float* sums, bool several)
         {
-            var depth = Math.Min(Stretch, channels - channel);
+            var (last, panelsEnd) = (channel + depth == channels, right - DotColumns(right - left));
+            var place = (long)n * outputs * pixels;
             for (var block = top; block < bottom; block += BlockRows)
             {
                 var end = Math.Min(bottom, block + BlockRows);
-                int panels = (right - left + Wide - 1) / Wide, share = (NarrowRows + panels - 1) / panels, near = 0;
                 for (var column = left; column < right;)
                 {
-                    var width = PointwiseTiles.Width(right - column);
-                    var (count, rows) = (Math.Min(width, right - column), width == Narrow ? NarrowRows : WideRows);
+                    var dots = column >= panelsEnd;
+                    var width = dots ? Lanes : PointwiseTiles.Width(panelsEnd - column);
+                    var (count, rows) = (Math.Min(width, (dots ? right : panelsEnd) - column), width == Narrow ? NarrowRows : WideRows);
                     var panel = packed + (long)(column - left) * channels + (long)channel * width;
                     for (var row = block; row < end; row += rows)
                     {
                         // Where less than a tile is left, some rows are done again.
                         var first = Math.Min(row, outputs - rows);
-                        var tile = several ? sums + (long)(column - left) * (UnitRows + NarrowRows) + (row - top) * width : sums;
+                        var tile = several ? sums + (long)(column - left) * SumRows + (row - top) * width : sums;
                         var weights = w + (long)first * channels + channel;
-                        var (ahead, aheadRows) = (row + BlockRows + near, Math.Clamp(rows - near, 0, share));
-                        if (ahead + aheadRows > outputs) aheadRows = 0;
-                        var next = w + (long)ahead * channels + channel;
-                        if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0, next, aheadRows);
-                        else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0, next, aheadRows);
-                        if (channel + depth < channels) continue;
-                        Finish(tile + (row - first) * width, width, row, Math.Min(row + rows, end), (long)n * outputs * pixels + column, count);
+                        if (dots)
+                        {
+                            var turned = packed + (long)channels * Padded(right - left) + channel;
+                            for (var i = 0; i < count; i += 4)
+                                PointwiseTiles.Dots(weights, channels, turned + i * Turned, (nint)Turned, depth, tile + i, width, channel > 0);
+                        }
+                        else if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0);
+                        else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0);
+                        if (last) Finish(tile + (row - first) * width, width, row, Math.Min(row + rows, end), place + column, count);
                     }
-                    near += share;
                     column += count;
                 }
             }
@@ -222,6 +256,21 @@ public static unsafe class PointwiseKernel
                 for (; i < count; i++) packed[i] = float.FusedMultiplyAdd(x[i], a, b);
             }
             for (; i < width; i++) packed[i] = 0;
+        }
+    }
+
+    // Single columns, turned around: each becomes a row of channels; zeros up to the next multiple of the register, and in columns up to the next four.
+    private static void TurnColumns(float* x, nint step, int from, int to, int channels, int count, float* turned, nint row, float* before)
+    {
+        for (var i = 0; i < (count + 3) / 4 * 4; i++)
+        {
+            var target = turned + i * row;
+            for (var k = from; k < to; k++)
+            {
+                var v = i < count ? x[(k - from) * step + i] : 0;
+                target[k] = before is null || i >= count ? v : float.FusedMultiplyAdd(v, before[k - from], before[channels + k - from]);
+            }
+            if (to == channels) for (var k = to; k < row; k++) target[k] = 0;
         }
     }
 }
