@@ -33,20 +33,49 @@ public static unsafe class PatchKernel
     /// <param name="x">The pictures.</param>
     /// <param name="rows">[N x patches, KH x KW x C], written.</param>
     /// <param name="s">Sizes.</param>
-    public static void Gather(float* x, float* rows, PatchShape s) => KernelThreads.Run(s.N, (long)s.N * s.H * s.W * s.C, n =>
+    public static void Gather(float* x, float* rows, PatchShape s) => KernelThreads.Run(s.N * s.Rows, (long)s.N * s.H * s.W * s.C, unit =>
     {
+        var (n, row) = (unit / s.Rows, unit % s.Rows);
         var (run, line) = (s.KW * s.Unit, (long)s.W * s.Unit);
+        var patches = rows + (long)unit * s.Columns * s.Length;
         for (var plane = 0; plane < s.Planes; plane++)
         {
-            var picture = x + ((long)n * s.Planes + plane) * s.H * line;
-            for (var y = 0; y < s.Rows * s.KH; y++)
+            var picture = x + (((long)n * s.Planes + plane) * s.H + row * s.KH) * line;
+            for (var ky = 0; ky < s.KH; ky++, picture += line, patches += run)
             {
-                var source = picture + y * line;
-                var target = rows + (((long)n * s.Rows + y / s.KH) * s.Columns * s.Planes + plane) * s.KH * run + (long)(y % s.KH) * run;
+                float* source = picture, target = patches;
                 for (var column = 0; column < s.Columns; column++, source += run, target += s.Length) Copy(source, target, run);
             }
         }
     });
+
+    /// <summary>
+    /// Planar pictures [N, C, H, W] to planes [N, C x KH x KW, patches]: each place in a patch becomes a plane, whose pixels are the patches. The convolution is
+    /// then a 1x1 convolution of these planes.
+    /// </summary>
+    /// <param name="x">The pictures, planar.</param>
+    /// <param name="planes">Written.</param>
+    /// <param name="s">Sizes.</param>
+    public static void Planes(float* x, float* planes, PatchShape s)
+    {
+        var patches = (long)s.Rows * s.Columns;
+        KernelThreads.Run(s.N * s.C, (long)s.N * s.H * s.W * s.C, plane =>
+        {
+            var target = planes + plane * s.KH * s.KW * patches;
+            for (var ky = 0; ky < s.KH; ky++)
+            {
+                for (var row = 0; row < s.Rows; row++)
+                {
+                    var source = x + ((long)plane * s.H + row * s.KH + ky) * s.W;
+                    for (var kx = 0; kx < s.KW; kx++)
+                    {
+                        float* from = source + kx, to = target + (ky * s.KW + kx) * patches + row * s.Columns;
+                        for (var column = 0; column < s.Columns; column++, from += s.KW) to[column] = *from;
+                    }
+                }
+            }
+        });
+    }
 
     /// <summary>The reverse of <see cref="Gather"/>; pixels outside the patches become zero.</summary>
     /// <param name="rows">[N x patches, KH x KW x C].</param>

@@ -6,7 +6,8 @@ namespace Bayou.Core;
 
 /// <summary>
 /// A convolution whose stride is its kernel (patch embedding, the downsampling of ConvNeXt and Swin) as one matrix product: each patch becomes a row. Forward
-/// and gradients take about a fifth of the time of libtorch's convolution, and the result is channels-last in memory, as everything after it wants.
+/// and gradients take about a fifth of the time of libtorch's convolution. The result is channels-last in memory, as everything after a patch embedding wants;
+/// planar feature maps stay planar where no gradient is wanted and <see cref="PointwiseKernel"/> runs.
 /// <see cref="Conv2dOp"/> takes it where it suits; networks do not call it.
 /// </summary>
 internal static unsafe class PatchConv
@@ -27,10 +28,14 @@ internal static unsafe class PatchConv
     /// <param name="x">[N, C, H, W].</param>
     /// <param name="weight">[O, C, kh, kw].</param>
     /// <param name="bias">[O] or null.</param>
-    /// <returns>[N, O, H / kh, W / kw], channels-last strided.</returns>
-    public static Tensor Apply(Tensor x, Tensor weight, Tensor? bias) =>
-        is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true)
-            ? PatchConvFunction.apply(x, weight, bias!) : Forward(x, weight, bias).Result;
+    /// <returns>[N, O, H / kh, W / kw].</returns>
+    public static Tensor Apply(Tensor x, Tensor weight, Tensor? bias)
+    {
+        if (is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true)) return PatchConvFunction.apply(x, weight, bias!);
+        var s = Sizes(x, weight);
+        return !s.ChannelsLast && s.C >= FewestPlanes && PointwiseKernel.Suits((int)weight.shape[0], s.Rows * s.Columns)
+            ? Planar(x, weight, bias, s) : Forward(x, weight, bias).Result;
+    }
 
     internal static (Tensor Result, Tensor Rows) Forward(Tensor x, Tensor weight, Tensor? bias)
     {
@@ -70,6 +75,24 @@ internal static unsafe class PatchConv
     }
 
     private static readonly Ints One = new(1, 1), None = new(0, 0);
+
+    // Pictures have fewer channels than feature maps.
+    private const int FewestPlanes = 8;
+
+    private static Tensor Planar(Tensor x, Tensor weight, Tensor? bias, PatchShape s)
+    {
+        var (outputs, patches) = ((int)weight.shape[0], s.Rows * s.Columns);
+        using var planes = empty(s.N, s.Length, patches);
+        var y = empty(s.N, outputs, s.Rows, s.Columns);
+        PatchKernel.Planes(TensorMemory.Floats(x), TensorMemory.Floats(planes), s);
+        PointwiseKernel.Forward(
+            TensorMemory.Floats(planes), null, TensorMemory.Floats(weight), null, bias is null ? null : TensorMemory.Floats(bias), null, TensorMemory.Floats(y),
+            PointwiseActivation.None, s.N, s.Length, outputs, patches);
+        GC.KeepAlive(x);
+        GC.KeepAlive(weight);
+        GC.KeepAlive(bias);
+        return y;
+    }
 
     private static Tensor Memory(Tensor x, PatchShape s) => s.ChannelsLast ? x.permute(0, 2, 3, 1) : x;
 

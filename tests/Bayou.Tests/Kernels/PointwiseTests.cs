@@ -18,8 +18,10 @@ public unsafe class PointwiseTests
         Assert.SkipUnless(PointwiseKernel.Suits(64, 64), "needs AVX-512");
         Gen.Select(Gen.Int[1, 3], Gen.Int[1, 70], Gen.Int[8, 60], Gen.Int[32, 230], Gen.Enum<PointwiseActivation>(), Gen.Int[0, 15], Gen.Int[0, 1000])
             .Sample((n, c, o, p, activation, parts, seed) => Check(n, c, o, p, activation, parts, seed), iter: 60);
-        Check(1, 1100, 50, 49, PointwiseActivation.Gelu, 15, 1);        // several stretches of channels
-        Check(1, 530, 30, 3200, PointwiseActivation.None, 2, 2);        // units of columns
+        Check(1, 1100, 50, 200, PointwiseActivation.Gelu, 15, 1);       // several stretches of channels, and single columns
+        Check(1, 2100, 30, 49, PointwiseActivation.Relu, 7, 2);
+        Check(2, 520, 230, 417, PointwiseActivation.Gelu, 13, 3);       // several groups of rows, two parts of columns
+        Check(1, 530, 120, 3205, PointwiseActivation.None, 3, 4);       // units of columns
     }
 
     private static void Check(int n, int c, int o, int p, PointwiseActivation activation, int parts, int seed)

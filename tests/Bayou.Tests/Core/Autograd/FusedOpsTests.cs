@@ -191,6 +191,26 @@ public sealed class FusedOpsTests
         Assert.NotNull(w.grad);
     }
 
+    [Theory]
+    [InlineData(1, 16, 14, 14, 40, 2, 2)]
+    [InlineData(3, 9, 29, 31, 20, 3, 2)]        // a row and a column are left over
+    [InlineData(1, 20, 7, 7, 40, 2, 2)]         // few patches
+    public void Feature_maps_cut_into_patches_have_libtorchs_values_and_keep_their_layout(int n, int channels, int height, int width, int outputs, int kh, int kw)
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(channels);
+        Tensor x = randn(n, channels, height, width), w = randn(outputs, channels, kh, kw), b = randn(outputs);
+        foreach (var bias in new[] { b, null })
+        {
+            var expected = nn.functional.conv2d(x, w, bias, [kh, kw]);
+            var y = PatchConv.Apply(x, w, bias);
+            TensorAssert.Close(expected, y, 1e-5, 1e-4);
+            Assert.Equal(PointwiseKernel.Suits(outputs, height / kh * (width / kw)), y.is_contiguous());
+            TensorAssert.Close(expected, PatchConv.Apply(ChannelsLast(x), w, bias), 1e-5, 1e-4);
+        }
+    }
+
     [Fact]
     public void Only_convolutions_of_that_form_are_cut_into_patches()
     {
