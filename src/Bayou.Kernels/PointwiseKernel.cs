@@ -30,12 +30,16 @@ public static unsafe class PointwiseKernel
 
     private const int NarrowRows = PointwiseTiles.NarrowRows, WideRows = PointwiseTiles.WideRows;
 
-    // Columns of a unit where there are many, outputs of one where there are few, channels at a time: what a unit reads again stays in the second-level cache.
-    private const int UnitColumns = 4 * Narrow, UnitRows = 96, BlockRows = NarrowRows * WideRows / 2, Near = 512 * UnitColumns;
+    // Columns of a part, and rows of weights that are used for all of them before the next come.
+    private const int PartColumns = 4 * Narrow, BlockRows = NarrowRows * WideRows / 2;
 
-    private const int SumRows = UnitRows + NarrowRows, MostDots = 8;
+    // Numbers of packed columns that stay in the second-level cache beside weights and sums: 512 channels of a part.
+    private const int Near = 512 * PartColumns;
 
-    private const int ManyUnits = 16, PackChannels = 16;
+    // Outputs of a unit, and rows of the sums that wait for the next stretch of channels: the last tile may reach beyond.
+    private const int UnitRows = 4 * BlockRows, SumRows = UnitRows + NarrowRows;
+
+    private const int ManyUnits = 16, PackChannels = 16, MostDots = 8;
 
     /// <summary>Whether the machine and the sizes suit.</summary>
     public static bool Suits(int outputs, int pixels) =>
@@ -60,19 +64,18 @@ public static unsafe class PointwiseKernel
     {
         var job = new Job(x, before, w, scale, shift, add, y, activation, channels, outputs, pixels);
         var work = (long)pictures * channels * outputs * pixels;
-        var columnParts = Math.Max(1, pixels / UnitColumns);
+        var columnParts = Math.Max(1, (pixels + PartColumns / 2) / PartColumns);
         if (columnParts * pictures >= ManyUnits)
         {
             // Each unit has some columns and all outputs, and packs its columns itself.
             KernelThreads.Run(columnParts * pictures, work, unit =>
             {
                 var ((left, right), n) = (Columns(unit % columnParts), unit / columnParts);
-                var memory = ArrayPool<float>.Shared.Rent(checked((int)job.Room(right - left) + Lanes));
+                var memory = ArrayPool<float>.Shared.Rent(checked((int)job.Length(right - left) + Lanes));
                 fixed (float* start = memory)
                 {
                     var packed = (float*)(((nint)start + 63) & ~63);
-                    for (var channel = 0; channel < channels; channel += PackChannels)
-                        job.Pack(n, channel, Math.Min(channels, channel + PackChannels), left, right, packed);
+                    for (var channel = 0; channel < channels; channel += PackChannels) job.Pack(n, channel, left, right, packed);
                     job.Outputs(n, left, right, 0, outputs, packed);
                 }
                 ArrayPool<float>.Shared.Return(memory);
@@ -80,19 +83,20 @@ public static unsafe class PointwiseKernel
             return;
         }
         // Few columns: they are packed once, then each unit has a part of them and some outputs.
-        var room = job.Room(pixels);
-        var shared = ArrayPool<float>.Shared.Rent(checked((int)(pictures * room) + Lanes));
+        var whole = (columnParts - 1) * PartColumns;
+        var length = (long)whole * channels + job.Length(pixels - whole);
+        var shared = ArrayPool<float>.Shared.Rent(checked((int)(pictures * length) + Lanes));
         fixed (float* start = shared)
         {
             var all = (float*)(((nint)start + 63) & ~63);
             var packs = (channels + PackChannels - 1) / PackChannels;
             KernelThreads.Run(pictures * packs, (long)pictures * channels * pixels, unit =>
             {
-                var (channel, n) = (unit % packs * PackChannels, unit / packs);
+                var (pack, n) = (unit % packs, unit / packs);
                 for (var part = 0; part < columnParts; part++)
                 {
                     var (left, right) = Columns(part);
-                    job.Pack(n, channel, Math.Min(channels, channel + PackChannels), left, right, all + n * room + (long)left * channels);
+                    job.Pack(n, pack * PackChannels, left, right, all + n * length + (long)left * channels);
                 }
             });
             // As many units as suit the threads, so that they end together.
@@ -105,12 +109,12 @@ public static unsafe class PointwiseKernel
             {
                 var (top, part, n) = (unit % rowParts * height, unit / rowParts % columnParts, unit / rowParts / columnParts);
                 var (left, right) = Columns(part);
-                job.Outputs(n, left, right, top, Math.Min(outputs, top + height), all + n * room + (long)left * channels);
+                job.Outputs(n, left, right, top, Math.Min(outputs, top + height), all + n * length + (long)left * channels);
             });
         }
         ArrayPool<float>.Shared.Return(shared);
 
-        (int Left, int Right) Columns(int part) => (part * UnitColumns, part + 1 == columnParts ? pixels : (part + 1) * UnitColumns);
+        (int Left, int Right) Columns(int part) => (part * PartColumns, part + 1 == columnParts ? pixels : (part + 1) * PartColumns);
     }
 
     /// <summary>One call.</summary>
@@ -119,10 +123,10 @@ public static unsafe class PointwiseKernel
         int pixels)
     {
         /// <summary>Floats of packed columns.</summary>
-        public long Room(int columns) => (long)channels * Padded(columns) + MostDots * Turned;
+        public long Length(int columns) => (long)channels * Padded(columns) + MostDots * TurnedLength;
 
         // Floats of a column that is turned around.
-        private long Turned => (channels + Lanes - 1) / Lanes * Lanes;
+        private long TurnedLength => (channels + Lanes - 1) / Lanes * Lanes;
 
         // Columns of all panels together.
         private static int Padded(int columns)
@@ -135,38 +139,43 @@ public static unsafe class PointwiseKernel
         // Columns behind the last full register that are better done one by one than as a register.
         private static int DotColumns(int columns) => columns % Lanes <= MostDots ? columns % Lanes : 0;
 
-        /// <summary>Packs some columns and channels of a picture, panel by panel: panels begin where the columns before them end, times the channels.</summary>
-        public void Pack(int n, int from, int to, int left, int right, float* packed)
+        /// <summary>
+        /// Packs some columns of a few channels of a picture, panel by panel: panels begin where the columns before them end, times the channels. Single columns
+        /// lie behind the panels, turned around.
+        /// </summary>
+        public void Pack(int n, int from, int left, int right, float* packed)
         {
-            var end = right - DotColumns(right - left);
+            var (to, end) = (Math.Min(channels, from + PackChannels), right - DotColumns(right - left));
+            var offsets = before is null ? null : before + from;
             for (var column = left; column < end;)
             {
                 var width = PointwiseTiles.Width(end - column);
                 var count = Math.Min(width, end - column);
-                PackColumns(Pixels(n, from, column), pixels, to - from, count, packed + (long)(column - left) * channels + from * width, width,
-                    before is null ? null : before + from, channels);
+                PackColumns(
+                    Pixels(n, from, column), pixels, to - from, count, packed + (long)(column - left) * channels + from * width, width, offsets, channels);
                 column += count;
             }
-            if (end < right)
-            {
-                TurnColumns(Pixels(n, from, end), pixels, from, to, channels, right - end, packed + (long)channels * Padded(right - left), (nint)Turned,
-                    before is null ? null : before + from);
-            }
+            if (end == right) return;
+            TurnColumns(
+                Pixels(n, from, end), pixels, from, to, channels, right - end, packed + (long)channels * Padded(right - left), (nint)TurnedLength, offsets);
         }
 
         /// <summary>Outputs [top, bottom) of the packed columns [left, right).</summary>
         public void Outputs(int n, int left, int right, int top, int bottom, float* packed)
         {
             var padded = Padded(right - left);
-            var stretch = Near / Math.Min(UnitColumns, padded) / Lanes * Lanes;
+            var stretch = Near / Math.Min(PartColumns, padded) / Lanes * Lanes;
             var several = channels > stretch;
             var memory = ArrayPool<float>.Shared.Rent((several ? SumRows * (padded + Lanes) : NarrowRows * Wide) + Lanes);
             fixed (float* start = memory)
             {
                 var sums = (float*)(((nint)start + 63) & ~63);
                 for (; top < bottom; top += UnitRows)
+                {
+                    var end = Math.Min(bottom, top + UnitRows);
                     for (var channel = 0; channel < channels; channel += stretch)
-                        Part(n, left, right, top, Math.Min(bottom, top + UnitRows), channel, Math.Min(stretch, channels - channel), packed, sums, several);
+                        Part(n, left, right, top, end, channel, Math.Min(stretch, channels - channel), packed, sums, several);
+                }
             }
             ArrayPool<float>.Shared.Return(memory);
         }
@@ -176,6 +185,7 @@ public static unsafe class PointwiseKernel
         {
             var (last, panelsEnd) = (channel + depth == channels, right - DotColumns(right - left));
             var place = (long)n * outputs * pixels;
+            var turned = packed + (long)channels * Padded(right - left) + channel;
             for (var block = top; block < bottom; block += BlockRows)
             {
                 var end = Math.Min(bottom, block + BlockRows);
@@ -193,9 +203,8 @@ public static unsafe class PointwiseKernel
                         var weights = w + (long)first * channels + channel;
                         if (dots)
                         {
-                            var turned = packed + (long)channels * Padded(right - left) + channel;
                             for (var i = 0; i < count; i += 4)
-                                PointwiseTiles.Dots(weights, channels, turned + i * Turned, (nint)Turned, depth, tile + i, width, channel > 0);
+                                PointwiseTiles.Dots(weights, channels, turned + i * TurnedLength, (nint)TurnedLength, depth, tile + i, width, channel > 0);
                         }
                         else if (width == Narrow) PointwiseTiles.Tile3(weights, channels, 1, panel, depth, tile, width, channel > 0);
                         else PointwiseTiles.Tile4(weights, channels, 1, panel, depth, tile, width, channel > 0);
