@@ -229,6 +229,22 @@ internal static class DepthwiseTuning
     /// <summary>Strips a plane has room for before rows are moved up in it.</summary>
     public const int StripsHeld = 3;
 
+    /// <summary>Output rows at a time where a unit has a group of registers of channels.</summary>
+    public const int GroupStrip = 4;
+
+    // Floats of a group that stay in the second-level cache, and of a picture that does.
+    private const int GroupFloats = 150_000, NearPicture = 450_000;
+
+    /// <summary>Rows of input that a group holds.</summary>
+    public static int GroupHeld(int kernelRows) => 2 * GroupStrip + kernelRows - 1;
+
+    /// <summary>
+    /// Registers of channels of a group in channels-last memory: their rows of input and output stay in the second-level cache. One where a register is a cache
+    /// line of its own and the picture is near anyway.
+    /// </summary>
+    public static int Group(DepthwiseShape s, int kernelRows, int lanes) => s.C % lanes == 0 && (long)s.C * s.H * s.W < NearPicture ? 1
+        : Math.Max(1, GroupFloats / ((Math.Min(s.H, GroupHeld(kernelRows)) * (s.W + 2 * Margin) + GroupStrip * s.OutW) * lanes));
+
     /// <summary>Floats a tile of sums needs.</summary>
     public const int TileLength = 24 * 16;
 

@@ -82,6 +82,42 @@ internal static unsafe class DepthwisePacking
         }
     }
 
+    /// <summary>
+    /// Packs rows [from, to) of a group of registers of channels-last pixels, in the order of memory: the last register begins where its last channel is the
+    /// picture's.
+    /// </summary>
+    public static void PackGroup<T>(DepthwisePlanes memory, int image, int first, int last, int from, int to, int width, int size, float* plane,
+        Plane layout) where T : struct, IFloatLanes<T>
+    {
+        nint step = layout.Length;
+        for (var y = from; y < to; y++)
+        {
+            float* source = memory.At(image, first) + y * memory.Row, target = plane + layout.At(y, 0);
+            for (var x = 0; x < width; x++, source += memory.Pixel, target += T.Count)
+            {
+                float* next = source, place = target;
+                for (var g = 1; g < size; g++, next += T.Count, place += step) T.Store(place, T.Load(next));
+                T.Store(place, T.Load(source + last - first));
+            }
+        }
+    }
+
+    /// <summary>The reverse, for rows [from, to) of the output, which begin with row 0 of the planes.</summary>
+    public static void UnpackGroup<T>(float* plane, nint step, DepthwisePlanes memory, int image, int first, int last, int from, int to, int width, int size)
+        where T : struct, IFloatLanes<T>
+    {
+        for (var y = from; y < to; y++)
+        {
+            var target = memory.At(image, first) + y * memory.Row;
+            for (var x = 0; x < width; x++, target += memory.Pixel, plane += T.Count)
+            {
+                float* next = target, place = plane;
+                for (var g = 1; g < size; g++, next += T.Count, place += step) T.Store(next, T.Load(place));
+                T.Store(target + last - first, T.Load(place));
+            }
+        }
+    }
+
     // Row by row, T.Count pixels of all channels at a time turned around in place.
     private static void PackRows<T>(float* source, nint channel, int height, int width, float* target, nint row, float* block) where T : struct, IFloatLanes<T>
     {
@@ -179,7 +215,9 @@ internal static unsafe class DepthwisePacking
 /// <param name="step">Floats from a row to the next.</param>
 /// <param name="room">Rows it holds.</param>
 /// <param name="first">Row of the picture to begin with.</param>
-internal unsafe struct RowWindow(float* plane, nint step, int room, int first)
+/// <param name="planes">How many planes move together.</param>
+/// <param name="between">Floats from a plane to the next.</param>
+internal unsafe struct RowWindow(float* plane, nint step, int room, int first, int planes = 1, nint between = 0)
 {
     private int first = first;
 
@@ -199,7 +237,8 @@ internal unsafe struct RowWindow(float* plane, nint step, int room, int first)
             if (from > first && from < End)
             {
                 var bytes = (long)(End - from) * step * sizeof(float);
-                Buffer.MemoryCopy(plane + (from - first) * step, plane, bytes, bytes);
+                var target = plane;
+                for (var i = 0; i < planes; i++, target += between) Buffer.MemoryCopy(target + (from - first) * step, target, bytes, bytes);
             }
             first = from;
         }

@@ -4,7 +4,8 @@ namespace Bayou.Kernels;
 internal sealed unsafe partial class DepthwiseWork
 {
     private readonly DepthwiseShape s;
-    private readonly int widest, blocks, rowParts, tallest, above, below;      // kernel rows; rows of input an output needs above and below its own
+    private readonly int widest, blocks, group, groups, rowParts;              // registers of channels, and how many a unit has
+    private readonly int tallest, above, below;                                 // kernel rows; rows of input an output needs above and below its own
     private readonly Part[] parts;
     private readonly bool[] orientations;       // of the planes: as they lie (false), turned (true), or both, in this order
     private readonly (int Y, int X)[] phases;
@@ -14,7 +15,8 @@ internal sealed unsafe partial class DepthwiseWork
     /// <param name="kernels">Kernels whose outputs are added.</param>
     /// <param name="rows">Rows that can be dealt out.</param>
     /// <param name="mirrored">Whether the forward reads the weights backwards (stride 1).</param>
-    public DepthwiseWork(DepthwiseShape s, DepthwiseTaps[] kernels, int rows, bool mirrored = false)
+    /// <param name="channelsLast">Whether it is a forward from channels-last to channels-last memory.</param>
+    public DepthwiseWork(DepthwiseShape s, DepthwiseTaps[] kernels, int rows, bool mirrored = false, bool channelsLast = false)
     {
         (this.s, this.mirrored) = (s, mirrored);
         phases = AllPhases(s);
@@ -25,17 +27,30 @@ internal sealed unsafe partial class DepthwiseWork
         // Few kernel rows: rows are packed shortly before they are read, and the first-level cache still holds them.
         strips = phases.Length == 1 && parts.Length == 1 && tallest < DepthwiseTuning.TallKernel && !orientations[0];
         blocks = (s.C + widest - 1) / widest;
+        // Rows are dealt out only where they are rows to the tiles, and a view of every s-th row cannot get in the way.
+        var mostParts = orientations.Contains(true) || s.StrideH > 1 ? 1 : Math.Max(1, rows / 8);
+        // In channels-last memory neighbouring channels lie side by side: a unit has as many registers of them as stay in the second-level cache.
+        group = Math.Min(blocks, channelsLast && strips ? DepthwiseTuning.Group(s, tallest, widest) : 1);
+        if (group > 1)
+        {
+            var wanted = 4 * KernelThreads.Count;
+            groups = Math.Max((blocks + group - 1) / group, Math.Min(blocks, (wanted + s.N * mostParts - 1) / (s.N * mostParts)));
+            group = (blocks + groups - 1) / groups;
+            groups = (blocks + group - 1) / group;
+            Chunks = Math.Clamp((wanted + groups - 1) / groups, 1, s.N);
+            rowParts = Math.Clamp((wanted + groups * Chunks - 1) / (groups * Chunks), 1, mostParts);
+            return;
+        }
+        groups = blocks;
         // Enough units for every core to have a few; pictures are cut by the sizes alone, because that decides in which order weight gradients are summed.
         Chunks = Math.Clamp((16 + blocks - 1) / blocks, 1, s.N);
-        // Rows are dealt out only where they are rows to the tiles, and a view of every s-th row cannot get in the way.
-        rowParts = orientations.Contains(true) || s.StrideH > 1 ? 1
-            : Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, Math.Max(1, rows / 8));
+        rowParts = Math.Clamp((2 * KernelThreads.Count + blocks * Chunks - 1) / (blocks * Chunks), 1, mostParts);
     }
 
     /// <summary>Groups of pictures.</summary>
     public int Chunks { get; }
 
-    public int Units => blocks * Chunks * rowParts;
+    public int Units => groups * Chunks * rowParts;
 
     public DepthwisePlanes X { get; init; }
 
@@ -80,6 +95,11 @@ internal sealed unsafe partial class DepthwiseWork
 
     private void Forward<T>(Unit u) where T : struct, IFloatLanes<T>
     {
+        if (u.Size > 1)
+        {
+            ForwardGroup<T>(u);
+            return;
+        }
         // Rows of the output at a time, and rows of the input the plane then holds.
         var (strip, held) = strips && s.OutH > DepthwiseTuning.Strip
             ? (DepthwiseTuning.Strip, Math.Min(s.H, DepthwiseTuning.StripsHeld * DepthwiseTuning.Strip + tallest - 1)) : (s.OutH, s.H);
@@ -108,10 +128,44 @@ internal sealed unsafe partial class DepthwiseWork
                     var (first, last) = window.Slide(Math.Max(0, top * s.StrideH - above), Math.Clamp((bottom - 1) * s.StrideH + below, 0, s.H));
                     PackInput<T>(n, u, false, first, last, scratch, window.Data);
                 }
-                Sum<T>(scratch, window.Data, output, start, u.Lanes, top, bottom, strips ? Ahead(X, s.W, n, u, window.End) : default);
+                Sum<T>(scratch, scratch[0], window.Data, output, start, u.Lanes, top, bottom, strips ? Ahead(X, s.W, n, u, window.End) : default);
             }
             if (Relu) Rectify<T>(output, from, to, u.Lanes);
             if (!direct) Unpack<T>(scratch, Y, n, u, s.OutW, from, to);
+        }
+    }
+
+    // Several registers of channels-last pixels: packed and written in the order of memory, a few rows at a time.
+    private void ForwardGroup<T>(Unit u) where T : struct, IFloatLanes<T>
+    {
+        const int strip = DepthwiseTuning.GroupStrip;
+        var held = Math.Min(s.H, DepthwiseTuning.GroupHeld(tallest));
+        var layout = Layout<T>(false, held, s.W, 1, 1);
+        int weightsLength = Weights<T>(), outputRow = s.OutW * T.Count, outputLength = strip * outputRow;
+        using var scratch = new Scratch(u.Size * weightsLength, u.Size * layout.Length, u.Size * outputLength);
+        for (var g = 0; g < u.Size; g++)
+        {
+            PackWeights<T>(u.Member(g), scratch[0] + g * weightsLength);
+            DepthwisePacking.ClearMargins<T>(scratch.Plane(false) + g * layout.Length, layout);
+        }
+        var (from, to) = Share<T>(s.OutH, tallest, u.Part);
+        for (var n = u.FirstPicture; n < u.EndPicture && from < to; n++)
+        {
+            var window = new RowWindow(scratch.Plane(false), layout.Row, held, Math.Clamp(from - above, 0, s.H), u.Size, layout.Length);
+            for (var top = from; top < to; top += strip)
+            {
+                var bottom = Math.Min(to, top + strip);
+                var (first, last) = window.Slide(Math.Max(0, top - above), Math.Clamp(bottom - 1 + below, 0, s.H));
+                DepthwisePacking.PackGroup<T>(X, n, u.Channel, u.LastChannel, first, last, s.W, u.Size, window.Data, layout);
+                for (var g = 0; g < u.Size; g++)
+                {
+                    var output = new LaneGrid(scratch[2] + g * outputLength - top * outputRow, outputRow, T.Count, s.OutH, s.OutW);
+                    var start = Bias is null ? T.Create(0) : T.LoadPart(Bias + u.Member(g).Channel, T.Count);
+                    Sum<T>(scratch, scratch[0] + g * weightsLength, window.Data + g * layout.Length, output, start, T.Count, top, bottom, default);
+                    if (Relu) Rectify<T>(output, top, bottom, T.Count);
+                }
+                DepthwisePacking.UnpackGroup<T>(scratch[2], outputLength, Y, n, u.Channel, u.LastChannel, top, bottom, s.OutW, u.Size);
+            }
         }
     }
 
@@ -136,10 +190,9 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // Rows [from, to) of the output, from the plane, the turned plane and the weights.
-    private void Sum<T>(Scratch scratch, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead) where T : struct, IFloatLanes<T>
+    private void Sum<T>(Scratch scratch, float* weights, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead) where T : struct, IFloatLanes<T>
     {
         var more = false;
-        var weights = scratch[0];
         foreach (var part in parts)
         {
             var layout = Layout<T>(part.Turned, s.H, s.W, s.StrideH, s.StrideW);

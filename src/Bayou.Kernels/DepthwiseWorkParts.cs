@@ -67,11 +67,18 @@ internal sealed unsafe partial class DepthwiseWork
     /// <summary>Which channels, pictures and rows a unit has.</summary>
     private readonly struct Unit
     {
+        private readonly DepthwiseWork work;
+        private readonly int block;
+
         public Unit(DepthwiseWork work, int unit)
+            : this(work, unit / work.rowParts % work.groups * work.group, unit % work.rowParts, unit / work.rowParts / work.groups)
         {
-            Part = unit % work.rowParts;
-            var block = unit / work.rowParts % work.blocks;
-            Chunk = unit / work.rowParts / work.blocks;
+        }
+
+        private Unit(DepthwiseWork work, int block, int part, int chunk)
+        {
+            (this.work, this.block, Part, Chunk) = (work, block, part, chunk);
+            Size = Math.Min(work.group, work.blocks - block);
             Channel = block * work.widest;
             // The last channels share a whole register with some before them, which are computed twice, to the same bits: unless sums are added up in the
             // output, where another thread might see them half done.
@@ -87,6 +94,7 @@ internal sealed unsafe partial class DepthwiseWork
 
         public int Chunk { get; }
 
+        /// <summary>First channel; of a group's others, see <see cref="Member"/>.</summary>
         public int Channel { get; }
 
         public int Lanes { get; }
@@ -96,6 +104,15 @@ internal sealed unsafe partial class DepthwiseWork
         public int FirstPicture { get; }
 
         public int EndPicture { get; }
+
+        /// <summary>Registers of channels. Those of a group of several are all full.</summary>
+        public int Size { get; }
+
+        /// <summary>First channel of the last register of a group.</summary>
+        public int LastChannel => Member(Size - 1).Channel;
+
+        /// <summary>The same pictures and rows of another register of the group.</summary>
+        public Unit Member(int i) => i == 0 ? this : new(work, block + i, Part, Chunk);
     }
 
     /// <summary>Aligned buffers of one unit: a 512-bit load across two cache lines costs twice.</summary>

@@ -54,14 +54,24 @@ public unsafe class DepthwiseTests
         // NaN around and in what is written: nothing else may be touched, nothing left out.
         using Memory mx = new(x, s.N, s.C, s.H, s.W, layout % 3), mdy = new(dy, s.N, s.C, s.OutH, s.OutW, layout / 3 % 3);
         using Memory my = new(Filled(dy.Length), s.N, s.C, s.OutH, s.OutW, layout / 3 % 3), mdx = new(Filled(x.Length), s.N, s.C, s.H, s.W, layout % 3);
+        using Memory alone = new(Filled(x.Length), s.N, s.C, s.H, s.W, layout % 3);
+        using Memory positive = new(Filled(dy.Length), s.N, s.C, s.OutH, s.OutW, layout / 3 % 3);
         fixed (float* pw = w, pb = bias, pdw = dw, pdb = db)
         {
             DepthwiseKernel.Forward(mx.Planes, pw, pb, my.Planes, s);
+            DepthwiseKernel.Forward(mx.Planes, pw, pb, positive.Planes, s, relu: true);
             DepthwiseKernel.Backward(mx.Planes, pw, mdy.Planes, mdx.Planes, pdw, pdb, s);
+            // The input gradient alone goes other ways.
+            DepthwiseKernel.Backward(mx.Planes, pw, mdy.Planes, alone.Planes, null, null, s);
         }
+        positive.Read(y);
+        var rectified = y.ToArray();
         my.Read(y);
-        mdx.Read(dx);
+        Assert.Equal(y.Select(v => Math.Max(v, 0)), rectified);
         var e = Reference(x, w, bias, dy, s);
+        alone.Read(dx);
+        Close(e.Dx, dx, e.DxBound, "dx alone");
+        mdx.Read(dx);
         Close(e.Y, y, e.YBound, "y");
         Close(e.Dx, dx, e.DxBound, "dx");
         Close(e.Dw, dw, e.DwBound, "dw");
@@ -177,6 +187,9 @@ public unsafe class DepthwiseTests
     [InlineData(1, 33, 7, 7, 13, 13, 1)]
     [InlineData(1, 18, 75, 9, 5, 5, 1)]         // high pictures: rows are moved up in their plane several times
     [InlineData(2, 16, 90, 11, 7, 9, 1)]
+    [InlineData(2, 85, 31, 13, 7, 7, 1)]        // groups of registers in channels-last memory, the last of them shared
+    [InlineData(1, 150, 6, 11, 3, 9, 1)]
+    [InlineData(3, 49, 17, 30, 5, 5, 1)]
     [InlineData(3, 2, 9, 1, 7, 7, 1)]           // a single column
     [InlineData(3, 2, 1, 9, 7, 7, 1)]           // a single row
     public void Shapes_of_the_papers_and_every_tail(int n, int c, int h, int w, int kh, int kw, int stride) => ForEveryWidth(() =>
@@ -184,28 +197,29 @@ public unsafe class DepthwiseTests
         for (var layout = 0; layout < 9; layout += 4) Check(new(n, c, h, w, kh, kw) { StrideH = stride, StrideW = stride }, layout, 7);
     });
 
-    [Fact]
-    public void Results_do_not_depend_on_the_number_of_threads()
+    [Theory]
+    [InlineData(20, 15, 13, false)]
+    [InlineData(85, 5, 7, true)]
+    public void Results_do_not_depend_on_the_number_of_threads(int channels, int kh, int kw, bool last)
     {
         var before = KernelThreads.Count;
         var results = new List<float[]>();
-        var s = new DepthwiseShape(3, 20, 29, 23, 15, 13);
+        var s = new DepthwiseShape(3, channels, 29, 23, kh, kw);
         var random = new Random(1);
-        float[] x = Draw(3 * 20 * 29 * 23), dy = Draw(x.Length), w = Draw(20 * 15 * 13);
+        float[] x = Draw(3 * channels * 29 * 23), dy = Draw(x.Length), w = Draw(channels * kh * kw);
         try
         {
             foreach (var threads in new[] { 1, 2, 5 })
             {
                 KernelThreads.Count = threads;
-                float[] y = new float[x.Length], dx = new float[x.Length], dw = new float[w.Length], db = new float[20];
-                fixed (float* px = x, pdy = dy, pw = w, py = y, pdx = dx, pdw = dw, pdb = db)
+                float[] y = new float[x.Length], dx = new float[x.Length], alone = new float[x.Length], dw = new float[w.Length], db = new float[channels];
+                fixed (float* px = x, pdy = dy, pw = w, py = y, pdx = dx, pa = alone, pdw = dw, pdb = db)
                 {
-                    DepthwiseKernel.Forward(DepthwisePlanes.Planar(px, 20, 29, 23), pw, null, DepthwisePlanes.Planar(py, 20, 29, 23), s);
-                    DepthwiseKernel.Backward(
-                        DepthwisePlanes.Planar(px, 20, 29, 23), pw, DepthwisePlanes.Planar(pdy, 20, 29, 23), DepthwisePlanes.Planar(pdx, 20, 29, 23), pdw,
-                        pdb, s);
+                    DepthwiseKernel.Forward(Planes(px), pw, null, Planes(py), s);
+                    DepthwiseKernel.Backward(Planes(px), pw, Planes(pdy), Planes(pdx), pdw, pdb, s);
+                    DepthwiseKernel.Backward(Planes(px), pw, Planes(pdy), Planes(pa), null, null, s);
                 }
-                results.Add([.. y, .. dx, .. dw, .. db]);
+                results.Add([.. y, .. dx, .. alone, .. dw, .. db]);
             }
         }
         finally
@@ -214,6 +228,9 @@ public unsafe class DepthwiseTests
         }
         Assert.Equal(results[0], results[1]);
         Assert.Equal(results[0], results[2]);
+
+        DepthwisePlanes Planes(float* data) =>
+            last ? DepthwisePlanes.ChannelsLast(data, channels, 29, 23) : DepthwisePlanes.Planar(data, channels, 29, 23);
 
         float[] Draw(int n) => Enumerable.Range(0, n).Select(_ => (float)(2 * random.NextDouble() - 1)).ToArray();
     }
