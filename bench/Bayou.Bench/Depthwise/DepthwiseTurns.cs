@@ -18,9 +18,6 @@ internal static class DepthwiseTurns
     private const double TurnMs = 3;
     private const int TurnRuns = 12;
 
-    // The JIT counts 30 calls before it optimises a method, from a tenth of a second after the last new one on, and twice where it profiles.
-    private const int CompileCalls = 40, CompileWaitMs = 120;
-
     /// <summary>
     /// A competitor; a pause before and after keeps threads that wait in busy loops (OpenMP's, ONNX Runtime's) from taking the others' cores.
     /// </summary>
@@ -31,7 +28,6 @@ internal static class DepthwiseTurns
     /// <param name="competitors">What to time.</param>
     public static double[] Medians(double seconds, IReadOnlyList<Competitor> competitors)
     {
-        Compile(competitors);
         var times = competitors.Select(_ => new List<double>()).ToArray();
         var first = competitors.Select(c => Once(c, 2)).ToArray();
         // Above ten times the fastest and 50 ms nobody would take it: its own time decides how often it is worth running.
@@ -53,21 +49,6 @@ internal static class DepthwiseTurns
             }
         }
         return [.. times.Select(BenchContext.Median)];
-    }
-
-    // Managed code is timed as it runs in a process that has run it for a second; what is slow anyway has been compiled by rows before.
-    private static void Compile(IReadOnlyList<Competitor> competitors)
-    {
-        var quick = competitors.Where(c => !c.Pause && Once(c, 1) < 20).ToList();
-        for (var round = 0; round < 2 && quick.Count > 0; round++)
-        {
-            foreach (var competitor in quick)
-            {
-                var clock = Stopwatch.StartNew();
-                for (var call = 0; call < CompileCalls && clock.ElapsedMilliseconds < 200; call++) competitor.Run();
-            }
-            Thread.Sleep(CompileWaitMs);
-        }
     }
 
     private static void Turn(Competitor competitor, List<double> times)
