@@ -15,29 +15,45 @@ public static unsafe class DepthwiseConv
     public static bool Enabled { get; set; } = Environment.GetEnvironmentVariable("BAYOU_DEPTHWISE") != "0";
 
     /// <summary>Whether the kernels take this convolution: by its form, and by what was measured.</summary>
-    internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
-        OwnKernels.Enabled && op.Groups > 1 && weight.shape is { Length: 4 } w && Math.Max(w[2], w[3]) >= SmallestKernel
+    internal static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) => Suits(x, weight, bias, op, out _, out _);
+
+    // A small convolution takes less time than asking for a tensor's shape a dozen times: it is asked for once.
+    private static bool Suits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, out DepthwiseShape shape, out bool planar)
+    {
+        (shape, planar) = (default, false);
+        if (!Enabled || !OwnKernels.Enabled || op.Groups <= 1) return false;
+        var w = weight.shape;
+        if (w.Length != 4 || Math.Max(w[2], w[3]) < SmallestKernel) return false;
+        planar = IsPlanar(x);
         // What was measured first: a convolution that stays with libtorch is not looked at any further.
-        && Faster(w, op.Stride, IsPlanar(x), NeedsGradient(x, weight, bias)) && Fits(x, weight, bias, op);
+        if (!Faster(w, op.Stride, planar, NeedsGradient(x, weight, bias))) return false;
+        var s = x.shape;
+        if (!FitsPicture(x, s) || !FitsKernel(s, weight, w, bias, op)) return false;
+        shape = Shape(s, w, op);
+        return true;
+    }
 
     /// <summary>Whether the kernels can compute this convolution.</summary>
-    internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op)
+    internal static bool Fits(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
+        x.shape is var s && FitsPicture(x, s) && FitsKernel(s, weight, weight.shape, bias, op);
+
+    /// <summary>Whether the kernels can read a picture of this shape.</summary>
+    internal static bool FitsPicture(Tensor x, long[] s) =>
+        s.Length == 4 && Plain(x) && s[0] * s[2] * s[3] > 0 && s[0] <= int.MaxValue && (IsPlanar(x) || IsChannelsLast(x));
+
+    /// <summary>Whether the kernels can compute a convolution of weights of shape w over pictures of shape s.</summary>
+    internal static bool FitsKernel(long[] s, Tensor weight, long[] w, Tensor? bias, Conv2dOp op)
     {
-        if (op.Groups <= 1 || op.Dilation != One) return false;
-        var (s, w) = (x.shape, weight.shape);
-        if (s.Length != 4 || w.Length != 4 || w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups || op.Padding.Count != 2 || op.Stride.Count != 2)
-            return false;
-        if (!Plain(x) || !Plain(weight) || (bias is not null && (!Plain(bias) || bias.numel() != w[0] || !bias.is_contiguous())) || !weight.is_contiguous())
-            return false;
-        if (s[0] * s[2] * s[3] == 0 || op.Padding[0] < 0 || op.Padding[1] < 0 || op.Stride[0] < 1 || op.Stride[1] < 1) return false;
+        if (op.Groups <= 1 || op.Dilation != One || w.Length != 4 || w[0] != op.Groups || w[1] != 1 || s[1] != op.Groups) return false;
+        if (op.Padding.Count != 2 || op.Stride.Count != 2) return false;
+        if (!Plain(weight) || (bias is not null && (!Plain(bias) || bias.numel() != w[0] || !bias.is_contiguous())) || !weight.is_contiguous()) return false;
+        if (op.Padding[0] < 0 || op.Padding[1] < 0 || op.Stride[0] < 1 || op.Stride[1] < 1) return false;
         if (s[2] + 2 * op.Padding[0] < w[2] || s[3] + 2 * op.Padding[1] < w[3]) return false;
         // Sizes of one packed plane and of the weights stay far from 2^31.
-        if (s[0] > int.MaxValue || w[0] * (w[2] * w[3] + 1) > int.MaxValue / 64
-            || (s[2] + 2 * op.Padding[0]) * (s[3] + 2 * op.Padding[1] + 64) > int.MaxValue / 256) return false;
-        return IsPlanar(x) || IsChannelsLast(x);
-
-        static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
+        return w[0] * (w[2] * w[3] + 1) <= int.MaxValue / 64 && (s[2] + 2 * op.Padding[0]) * (s[3] + 2 * op.Padding[1] + 64) <= int.MaxValue / 256;
     }
+
+    private static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
 
     private const int SmallestKernel = 5;
 
@@ -62,21 +78,31 @@ public static unsafe class DepthwiseConv
         return stride == One ? longest >= SmallestKernel : longest >= 9 && (planar || gradient || taps > 150);
     }
 
-    /// <summary>The convolution.</summary>
+    /// <summary>The convolution, or null where the kernels do not take it.</summary>
     /// <param name="x">[N, C, H, W], planar or channels-last.</param>
     /// <param name="weight">[C, 1, kh, kw].</param>
     /// <param name="bias">[C] or null.</param>
     /// <param name="op">Stride and padding.</param>
+    /// <param name="relu">Whether negative outputs become zero; only without gradients.</param>
     /// <returns>[N, C, H', W'] in the layout of x.</returns>
+    internal static Tensor? TryApply(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, bool relu = false) =>
+        !Suits(x, weight, bias, op, out var shape, out var planar) ? null
+        : NeedsGradient(x, weight, bias) ? DepthwiseConvFunction.apply(x, weight, bias!, op)
+        : Forward(x, weight, bias, shape, planar, relu);
+
+    /// <summary>The convolution, which must fit.</summary>
     internal static Tensor Apply(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
         NeedsGradient(x, weight, bias) ? DepthwiseConvFunction.apply(x, weight, bias!, op) : Forward(x, weight, bias, op);
 
-    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op, bool relu = false)
+    internal static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, Conv2dOp op) =>
+        Forward(x, weight, bias, Shape(x.shape, weight.shape, op), IsPlanar(x), false);
+
+    private static Tensor Forward(Tensor x, Tensor weight, Tensor? bias, DepthwiseShape s, bool planar, bool relu)
     {
-        var s = Shape(x, weight, op);
-        var planar = IsPlanar(x);
         var y = Empty(planar, s.N, s.C, s.OutH, s.OutW);
-        DepthwiseKernel.Forward(Planes(x, planar), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias), Planes(y, planar), s, relu);
+        DepthwiseKernel.Forward(
+            Planes(x, planar, s.H, s.W, s.C), TensorMemory.Floats(weight), bias is null ? null : TensorMemory.Floats(bias),
+            Planes(y, planar, s.OutH, s.OutW, s.C), s, relu);
         Keep(x, weight, bias, y);
         return y;
     }
@@ -84,14 +110,15 @@ public static unsafe class DepthwiseConv
     internal static (Tensor? X, Tensor? Weight, Tensor? Bias) Backward(Tensor x, Tensor weight, Tensor gradient, Conv2dOp op, bool needX, bool needWeight,
         bool needBias)
     {
-        var s = Shape(x, weight, op);
+        var s = Shape(x.shape, weight.shape, op);
         var planar = IsPlanar(x);
         var dy = Readable(gradient, planar);
         var dx = needX ? Empty(planar, s.N, s.C, s.H, s.W) : null;
-        var dw = needWeight ? empty(weight.shape) : null;
-        var db = needBias ? empty(weight.shape[0]) : null;
+        var dw = needWeight ? empty(s.C, 1, s.KH, s.KW) : null;
+        var db = needBias ? empty(s.C) : null;
         if (dx is not null || dw is not null || db is not null) DepthwiseKernel.Backward(
-            Planes(x, planar), TensorMemory.Floats(weight), Planes(dy, IsPlanar(dy)), dx is null ? null : Planes(dx, planar),
+            Planes(x, planar, s.H, s.W, s.C), TensorMemory.Floats(weight), Planes(dy, IsPlanar(dy), s.OutH, s.OutW, s.C),
+            dx is null ? null : Planes(dx, planar, s.H, s.W, s.C),
             dw is null ? null : TensorMemory.Floats(dw), db is null ? null : TensorMemory.Floats(db), s);
         Keep(x, weight, gradient, dy);
         Keep(dx, dw, db, null);
@@ -125,17 +152,15 @@ public static unsafe class DepthwiseConv
         return rows.permute(0, 3, 1, 2);
     }
 
-    internal static DepthwisePlanes Planes(Tensor x, bool planar)
+    internal static DepthwisePlanes Planes(Tensor x, bool planar, int height, int width, int channels)
     {
-        var s = x.shape;
-        if (planar) return DepthwisePlanes.Planar(TensorMemory.Floats(x), (int)s[1], (int)s[2], (int)s[3]);
+        if (planar) return DepthwisePlanes.Planar(TensorMemory.Floats(x), channels, height, width);
         using var rows = x.permute(0, 2, 3, 1);
-        return DepthwisePlanes.ChannelsLast(TensorMemory.Floats(rows), (int)s[1], (int)s[2], (int)s[3]);
+        return DepthwisePlanes.ChannelsLast(TensorMemory.Floats(rows), channels, height, width);
     }
 
-    internal static DepthwiseShape Shape(Tensor x, Tensor weight, Conv2dOp op)
+    internal static DepthwiseShape Shape(long[] s, long[] w, Conv2dOp op)
     {
-        var (s, w) = (x.shape, weight.shape);
         return new((int)s[0], (int)s[1], (int)s[2], (int)s[3], (int)w[2], (int)w[3])
         {
             StrideH = (int)op.Stride[0],

@@ -14,26 +14,32 @@ internal static unsafe class DepthwiseSumOp
     private static readonly Ints One = new(1, 1);
 
     /// <summary>One of the convolutions.</summary>
-    public static Conv2dOp Part(Tensor weight) => new(One, new(weight.shape[2] / 2, weight.shape[3] / 2), One, weight.shape[0]);
+    public static Conv2dOp Part(Tensor weight) => Part(weight.shape);
 
     /// <summary>Whether the kernels can do it and are the faster way.</summary>
-    public static bool Suits(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias) =>
-        OwnKernels.Enabled && DepthwiseConv.Enabled && weights.Any(w => Math.Max(w.shape[2], w.shape[3]) >= 5)
-        && weights.All(w => w.shape[2] % 2 == 1 && w.shape[3] % 2 == 1 && DepthwiseConv.Fits(x, w, bias, Part(w)));
+    public static bool Suits(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias) => Suits(x, x.shape, weights, Shapes(weights), bias);
 
-    /// <summary>[N, C, H, W] -> [N, C, H, W] in the layout of x.</summary>
-    public static Tensor Apply(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias) =>
-        is_grad_enabled() && (x.requires_grad || bias?.requires_grad == true || weights.Any(w => w.requires_grad))
-            ? DepthwiseSumFunction.apply([x, bias!, .. weights])
-            : Forward(x, weights, bias);
-
-    internal static Tensor Forward(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias)
+    /// <summary>The sum, or null where the kernels are not the way: [N, C, H, W] -> [N, C, H, W] in the layout of x.</summary>
+    public static Tensor? TryApply(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias)
     {
-        var s = DepthwiseConv.Shape(x, weights[0], Part(weights[0]));
+        long[][] shapes = Shapes(weights);
+        var s = x.shape;
+        if (!Suits(x, s, weights, shapes, bias)) return null;
+        return is_grad_enabled() && (x.requires_grad || bias?.requires_grad == true || weights.Any(w => w.requires_grad))
+            ? DepthwiseSumFunction.apply([x, bias!, .. weights])
+            : Forward(x, s, weights, shapes, bias);
+    }
+
+    internal static Tensor Forward(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias) => Forward(x, x.shape, weights, Shapes(weights), bias);
+
+    private static Tensor Forward(Tensor x, long[] size, IReadOnlyList<Tensor> weights, long[][] shapes, Tensor? bias)
+    {
+        var s = DepthwiseConv.Shape(size, shapes[0], Part(shapes[0]));
         var planar = x.is_contiguous();
         var y = DepthwiseConv.Empty(planar, s.N, s.C, s.OutH, s.OutW);
-        DepthwiseKernel.Forward(DepthwiseConv.Planes(x, planar), Taps(weights), bias is null ? null : TensorMemory.Floats(bias),
-            DepthwiseConv.Planes(y, planar), s);
+        DepthwiseKernel.Forward(
+            DepthwiseConv.Planes(x, planar, s.H, s.W, s.C), Taps(weights, shapes), bias is null ? null : TensorMemory.Floats(bias),
+            DepthwiseConv.Planes(y, planar, s.OutH, s.OutW, s.C), s);
         GC.KeepAlive(x);
         GC.KeepAlive(weights);
         GC.KeepAlive(bias);
@@ -41,20 +47,34 @@ internal static unsafe class DepthwiseSumOp
         return y;
     }
 
+    private static bool Suits(Tensor x, long[] size, IReadOnlyList<Tensor> weights, long[][] shapes, Tensor? bias)
+    {
+        if (!OwnKernels.Enabled || !DepthwiseConv.Enabled || shapes.Any(w => w.Length != 4 || w[2] % 2 == 0 || w[3] % 2 == 0)) return false;
+        if (shapes.All(w => Math.Max(w[2], w[3]) < 5) || !DepthwiseConv.FitsPicture(x, size)) return false;
+        for (var i = 0; i < shapes.Length; i++) if (!DepthwiseConv.FitsKernel(size, weights[i], shapes[i], bias, Part(shapes[i]))) return false;
+        return true;
+    }
+
+    private static Conv2dOp Part(long[] w) => new(One, new(w[2] / 2, w[3] / 2), One, w[0]);
+
+    private static long[][] Shapes(IReadOnlyList<Tensor> weights) => [.. weights.Select(w => w.shape)];
+
     internal static Tensor InputGradient(Tensor x, IReadOnlyList<Tensor> weights, Tensor gradient)
     {
-        var s = DepthwiseConv.Shape(x, weights[0], Part(weights[0]));
+        var shapes = Shapes(weights);
+        var s = DepthwiseConv.Shape(x.shape, shapes[0], Part(shapes[0]));
         var planar = x.is_contiguous();
         var dy = DepthwiseConv.Readable(gradient, planar);
         var dx = DepthwiseConv.Empty(planar, s.N, s.C, s.H, s.W);
-        DepthwiseKernel.InputGradient(Taps(weights), DepthwiseConv.Planes(dy, dy.is_contiguous()), DepthwiseConv.Planes(dx, planar), s);
+        DepthwiseKernel.InputGradient(
+            Taps(weights, shapes), DepthwiseConv.Planes(dy, dy.is_contiguous(), s.OutH, s.OutW, s.C), DepthwiseConv.Planes(dx, planar, s.H, s.W, s.C), s);
         GC.KeepAlive(dy);
         GC.KeepAlive(weights);
         return dx;
     }
 
-    private static DepthwiseTaps[] Taps(IReadOnlyList<Tensor> weights) =>
-        [.. weights.Select(w => new DepthwiseTaps((nint)TensorMemory.Floats(w), (int)w.shape[2], (int)w.shape[3], (int)w.shape[2] / 2, (int)w.shape[3] / 2))];
+    private static DepthwiseTaps[] Taps(IReadOnlyList<Tensor> weights, long[][] shapes) =>
+        [.. shapes.Select((w, i) => new DepthwiseTaps((nint)TensorMemory.Floats(weights[i]), (int)w[2], (int)w[3], (int)w[2] / 2, (int)w[3] / 2))];
 }
 
 /// <summary>The autograd node of <see cref="DepthwiseSumOp"/>: input, bias, weights.</summary>

@@ -60,8 +60,7 @@ internal static unsafe class FusedConv
             if (IsLast(x)) return Rows(norm is null ? x : norm.call(x), weight, bias, activation, shortcut);
         }
         if (norm is not null) x = norm.call(x);
-        if (activation == Activation.Relu && shortcut is null && DepthwiseConv.Enabled && DepthwiseConv.Suits(x, weight, bias, op))
-            return DepthwiseConv.Forward(x, weight, bias, op, relu: true);
+        if (activation == Activation.Relu && shortcut is null && DepthwiseConv.TryApply(x, weight, bias, op, relu: true) is { } rectified) return rectified;
         var y = op.Forward([x, weight, bias], false);
         switch (activation)
         {

@@ -8,11 +8,10 @@ public sealed record Conv2dOp(Ints Stride, Ints Padding, Ints Dilation, long Gro
 {
     /// <inheritdoc/>
     public override Tensor Forward(Tensor?[] x, bool training) =>
-        DepthwiseConv.Enabled && DepthwiseConv.Suits(x[0]!, x[1]!, x[2], this)
-            ? DepthwiseConv.Apply(x[0]!, x[1]!, x[2], this)
-            : PatchConv.Suits(x[0]!, x[1]!, x[2], this) ? PatchConv.Apply(x[0]!, x[1]!, x[2])
+        DepthwiseConv.TryApply(x[0]!, x[1]!, x[2], this)
+        ?? (PatchConv.Suits(x[0]!, x[1]!, x[2], this) ? PatchConv.Apply(x[0]!, x[1]!, x[2])
             : FusedConv.IsPointwise(x[0]!, x[1]!, x[2], this) ? FusedConv.Pointwise(x[0]!, x[1]!, x[2])
-            : nn.functional.conv2d(x[0]!, x[1]!, x[2], Stride.Array, Padding.Array, Dilation.Array, Groups);
+            : nn.functional.conv2d(x[0]!, x[1]!, x[2], Stride.Array, Padding.Array, Dilation.Array, Groups));
 
     /// <inheritdoc/>
     public override OpWork Work(long[]?[] inputs, long[][] outputs)

@@ -56,7 +56,7 @@ public static class Ops
     /// <param name="bias">[C] or null.</param>
     public static Tensor DepthwiseSum(Tensor x, IReadOnlyList<Tensor> weights, Tensor? bias)
     {
-        if (!Capture.IsActive && DepthwiseSumOp.Suits(x, weights, bias)) return DepthwiseSumOp.Apply(x, weights, bias);
+        if (!Capture.IsActive && DepthwiseSumOp.TryApply(x, weights, bias) is { } fused) return fused;
         Tensor? sum = null;
         foreach (var w in weights)
         {
