@@ -11,6 +11,9 @@ public static class GateKernel
 {
     private const int MeanCost = 2;
 
+    // A step is two to three microseconds, most of them exponentials one by one.
+    private const int StepCost = 20_000, StepSamples = 4;
+
     /// <summary>Means over maps.</summary>
     /// <param name="maps">[maps, area].</param>
     /// <param name="area">H W.</param>
@@ -75,6 +78,15 @@ public static class GateKernel
             c[i] = Sigmoid(forget) * c[i] + Sigmoid(input) * MathF.Tanh(cell);
             h[i] = Sigmoid(output) * MathF.Tanh(c[i]);
         }
+    }
+
+    /// <summary>Steps of the gates of many samples, which do not depend on each other, on all cores.</summary>
+    /// <param name="samples">How many.</param>
+    /// <param name="step">Gets first sample and end.</param>
+    public static void ForSamples(int samples, Action<int, int> step)
+    {
+        var units = (samples + StepSamples - 1) / StepSamples;
+        KernelThreads.Run(units, (long)samples * StepCost, unit => step(unit * StepSamples, Math.Min(samples, (unit + 1) * StepSamples)));
     }
 
     /// <summary>1 / (1 + exp(-x)).</summary>

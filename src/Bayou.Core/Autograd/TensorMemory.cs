@@ -39,11 +39,27 @@ public static unsafe class TensorMemory
     public static T[] ToArray<T>(Tensor tensor) where T : unmanaged
     {
         if (tensor.numel() == 0) return [];
+        if (typeof(T) == typeof(float) && IsPlain(tensor) && tensor.numel() <= int.MaxValue / sizeof(float))
+        {
+            var values = MemoryMarshal.Cast<byte, T>(tensor.bytes).ToArray();
+            GC.KeepAlive(tensor);
+            return values;
+        }
         var type = typeof(T) == typeof(float)
             ? ScalarType.Float32 : typeof(T) == typeof(double) ? ScalarType.Float64 : typeof(T) == typeof(int) ? ScalarType.Int32
             : typeof(T) == typeof(long)
                 ? ScalarType.Int64 : typeof(T) == typeof(byte) ? ScalarType.Byte : throw new BayouException($"no tensor type holds {typeof(T).Name}");
         using var scope = NewDisposeScope();
         return MemoryMarshal.Cast<byte, T>(tensor.detach().cpu().to(type).contiguous().bytes).ToArray();
+    }
+
+    /// <summary>A float32 CPU tensor of these values; a fraction of the time of torch.tensor for a few of them.</summary>
+    /// <exception cref="BayouException">The shape has another number of elements.</exception>
+    public static Tensor FromValues(ReadOnlySpan<float> values, params long[] shape)
+    {
+        var tensor = empty(shape);
+        if (tensor.numel() != values.Length) throw new BayouException($"{values.Length} values are no {new Ints(shape)}");
+        if (values.Length > 0) values.CopyTo(new Span<float>(Floats(tensor), values.Length));
+        return tensor;
     }
 }

@@ -129,19 +129,21 @@ public sealed partial class SkipNet : Layer
     public int GatedBlocks => blocks.Length - 1;
 
     /// <summary>[N, C, H, W] -> [N, classes].</summary>
-    public override Tensor forward(Tensor x) => Run(x).Logits;
+    public override Tensor forward(Tensor x) => Run(x, null, false, false).Logits;
 
     /// <summary>Runs the network and tells what the gates did.</summary>
     /// <param name="x">[N, C, H, W].</param>
     /// <param name="choose">Makes a decision [N, 1] of a gated block's number (from 0) and its probability [N, 1]; null: the mode's way.</param>
     /// <param name="lastGate">Whether the gate after the last block, which decides nothing, is evaluated too (the official supervised models do).</param>
-    public SkipTrace Run(Tensor x, Func<int, Tensor, Tensor>? choose = null, bool lastGate = false)
+    public SkipTrace Run(Tensor x, Func<int, Tensor, Tensor>? choose = null, bool lastGate = false) => Run(x, choose, lastGate, true);
+
+    private SkipTrace Run(Tensor x, Func<int, Tensor, Tensor>? choose, bool lastGate, bool trace)
     {
         var (decisions, probabilities) = (new List<Tensor>(), new List<Tensor>());
         x = Relu(bn1.call(conv1.call(x)));
         if (Config.ImageNet) x = MaxPool2d(x, new Ints(3, 3), new Ints(2, 2), new Ints(1, 1));
         x = blocks[0].call(x);
-        if (CanSkipFast(x)) return SkipFast(x, choose, lastGate);
+        if (CanSkipFast(x)) return SkipFast(x, choose, lastGate, trace);
         choose ??= Choose;
         (Tensor H, Tensor C)? state = null;
         for (var i = 1; i < blocks.Length; i++)

@@ -11,8 +11,8 @@ public sealed partial class SkipNet
 {
     private bool CanSkipFast(Tensor x) => Skips && !training && control is not null && !Capture.IsActive && !is_grad_enabled() && TensorMemory.IsPlain(x);
 
-    // Goes on after the first block as Run does, with the same decisions up to rounding.
-    private SkipTrace SkipFast(Tensor x, Func<int, Tensor, Tensor>? choose, bool lastGate)
+    // Goes on after the first block as Run does, with the same decisions up to rounding. Without a trace nothing is told but the logits.
+    private SkipTrace SkipFast(Tensor x, Func<int, Tensor, Tensor>? choose, bool lastGate, bool trace)
     {
         var (decisions, probabilities) = (new List<Tensor>(), new List<Tensor>());
         using var batch = new RowBatch(x);
@@ -20,21 +20,20 @@ public sealed partial class SkipNet
         for (var i = 1; i < blocks.Length; i++)
         {
             var values = gate.Step((GateEmbedding)gates[i - 1], batch);
-            var p = tensor(values, [batch.Rows, 1]);
-            probabilities.Add(p);
+            if (trace) probabilities.Add(TensorMemory.FromValues(values, batch.Rows, 1));
             if (choose is not null)
             {
-                decisions.Add(choose(i - 1, p));
+                decisions.Add(choose(i - 1, probabilities[^1]));
                 values = TensorMemory.ToArray<float>(decisions[^1]);
             }
             else
             {
                 for (var n = 0; n < batch.Rows; n++) values[n] = values[n] > 0.5f ? 1 : 0;
-                decisions.Add(tensor(values, [batch.Rows, 1]));
+                if (trace) decisions.Add(TensorMemory.FromValues(values, batch.Rows, 1));
             }
             batch.Run(RowChoice.Rows(values), blocks[i].call, blocks[i].Projection is { } projection ? projection.call : null);
         }
-        if (lastGate) probabilities.Add(tensor(gate.Step((GateEmbedding)gates[^1], batch), [batch.Rows, 1]));
+        if (lastGate) probabilities.Add(TensorMemory.FromValues(gate.Step((GateEmbedding)gates[^1], batch), batch.Rows, 1));
         using var scope = NewDisposeScope();
         return new SkipTrace(fc.call(GlobalAveragePool(batch.Whole())).MoveToOuterDisposeScope(), decisions, probabilities);
     }
@@ -57,20 +56,23 @@ public sealed partial class SkipNet
             foreach (var (maps, at) in batch.Changed)
             {
                 var own = new float[at.Length * channels];
-                GateKernel.ChannelMeans(TensorMemory.Values(maps), (int)(maps.shape[2] * maps.shape[3]), own);
+                GateKernel.ChannelMeans(TensorMemory.Values(maps), (int)(maps.numel() / own.Length), own);
                 for (var j = 0; j < at.Length; j++) own.AsSpan(j * channels, channels).CopyTo(means.AsSpan((int)at[j] * channels));
             }
-            ReadOnlySpan<float> weight = TensorMemory.Values(embedding.Projection.Weight), bias = TensorMemory.Values(embedding.Projection.Bias);
-            var probabilities = new float[rows];
-            Span<float> embedded = stackalloc float[config.EmbedDim];
-            for (var n = 0; n < rows; n++)
+            var (weights, biases, probabilities) = (embedding.Projection.Weight, embedding.Projection.Bias!, new float[rows]);
+            GateKernel.ForSamples(rows, (from, to) =>
             {
-                var own = h.AsSpan(n * config.HiddenDim, config.HiddenDim);
-                GateKernel.Affine(weight, bias, means.AsSpan(n * channels, channels), embedded);
-                GateKernel.LstmStep(input, state, inputBias, stateBias, embedded, own, c.AsSpan(n * config.HiddenDim, config.HiddenDim));
-                GateKernel.Affine(last, lastBias, own, probabilities.AsSpan(n, 1));
-                probabilities[n] = GateKernel.Sigmoid(probabilities[n]);
-            }
+                ReadOnlySpan<float> weight = TensorMemory.Values(weights), bias = TensorMemory.Values(biases);
+                Span<float> embedded = stackalloc float[config.EmbedDim];
+                for (var n = from; n < to; n++)
+                {
+                    var own = h.AsSpan(n * config.HiddenDim, config.HiddenDim);
+                    GateKernel.Affine(weight, bias, means.AsSpan(n * channels, channels), embedded);
+                    GateKernel.LstmStep(input, state, inputBias, stateBias, embedded, own, c.AsSpan(n * config.HiddenDim, config.HiddenDim));
+                    GateKernel.Affine(last, lastBias, own, probabilities.AsSpan(n, 1));
+                    probabilities[n] = GateKernel.Sigmoid(probabilities[n]);
+                }
+            });
             return probabilities;
         }
 

@@ -105,6 +105,25 @@ public class SkipNetTests
     }
 
     [Fact]
+    public void Many_pictures_at_once_have_the_logits_and_gates_of_each_alone()
+    {
+        using var scope = NewDisposeScope();
+        using var noGrad = no_grad();
+        manual_seed(6);
+        using var net = new SkipNet(new SkipNetConfig { Layers = [2, 3], Widths = [4, 6] });
+        net.eval();
+        var x = randn(11, 3, 12, 12);
+        var trace = net.Run(x);
+        TensorAssert.Close(trace.Logits, net.call(x), 0, 0);
+        for (var n = 0; n < 11; n++)
+        {
+            var one = net.Run(x.slice(0, n, n + 1, 1));
+            TensorAssert.Close(trace.Logits[n], one.Logits[0], 1e-5, 1e-5);
+            foreach (var (all, own) in trace.Probabilities.Zip(one.Probabilities)) TensorAssert.Close(all[n], own[0], 1e-5, 1e-5);
+        }
+    }
+
+    [Fact]
     public void A_way_runs_only_the_rows_that_take_it()
     {
         using var scope = NewDisposeScope();
