@@ -239,11 +239,16 @@ internal static class DepthwiseTuning
     public static int GroupHeld(int kernelRows) => 2 * GroupStrip + kernelRows - 1;
 
     /// <summary>
-    /// Registers of channels of a group in channels-last memory: their rows of input and output stay in the second-level cache. One where a register is a cache
-    /// line of its own and the picture is near anyway.
+    /// Registers of channels of a group in channels-last memory: their rows of input and output stay in the second-level cache and need no more room than two
+    /// whole planes of one register. One where a register is a cache line of its own and the picture is near anyway.
     /// </summary>
-    public static int Group(DepthwiseShape s, int kernelRows, int lanes) => s.C % lanes == 0 && (long)s.C * s.H * s.W < NearPicture ? 1
-        : Math.Max(1, GroupFloats / ((Math.Min(s.H, GroupHeld(kernelRows)) * (s.W + 2 * Margin) + GroupStrip * s.OutW) * lanes));
+    public static int Group(DepthwiseShape s, int kernelRows, int lanes)
+    {
+        if (s.C % lanes == 0 && (long)s.C * s.H * s.W < NearPicture) return 1;
+        var row = s.W + 2 * Margin;
+        var one = Math.Min(s.H, GroupHeld(kernelRows)) * row + GroupStrip * s.OutW;
+        return Math.Max(1, Math.Min(GroupFloats / (one * lanes), 2 * s.H * row / one));
+    }
 
     /// <summary>Floats a tile of sums needs.</summary>
     public const int TileLength = 24 * 16;

@@ -190,7 +190,8 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // Rows [from, to) of the output, from the plane, the turned plane and the weights.
-    private void Sum<T>(Scratch scratch, float* weights, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead) where T : struct, IFloatLanes<T>
+    private void Sum<T>(Scratch scratch, float* weights, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead)
+        where T : struct, IFloatLanes<T>
     {
         var more = false;
         foreach (var part in parts)

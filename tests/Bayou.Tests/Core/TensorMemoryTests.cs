@@ -1,5 +1,4 @@
 using Bayou.Core;
-using Bayou.Kernels;
 using TorchSharp;
 using static TorchSharp.torch;
 
@@ -26,18 +25,4 @@ public class TensorMemoryTests
     [Fact]
     public void Values_that_do_not_fill_the_shape_are_refused() =>
         Assert.Contains("3 values", Assert.Throws<BayouException>(() => TensorMemory.FromValues([1, 2, 3], 2, 2)).Message, StringComparison.Ordinal);
-
-    [Fact]
-    public void Every_sample_takes_one_step()
-    {
-        foreach (var count in new[] { 0, 1, 3, 4, 5, 33 })
-        {
-            var steps = new int[count];
-            GateKernel.ForSamples(count, (from, to) =>
-            {
-                for (var i = from; i < to; i++) Interlocked.Increment(ref steps[i]);
-            });
-            Assert.All(steps, s => Assert.Equal(1, s));
-        }
-    }
 }
