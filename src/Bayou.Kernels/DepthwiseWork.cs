@@ -103,7 +103,7 @@ internal sealed unsafe partial class DepthwiseWork
         // Rows of the output at a time, and rows of the input the plane then holds.
         var (strip, held) = strips && s.OutH > DepthwiseTuning.Strip
             ? (DepthwiseTuning.Strip, Math.Min(s.H, DepthwiseTuning.StripsHeld * DepthwiseTuning.Strip + tallest - 1)) : (s.OutH, s.H);
-        using var scratch = new Scratch(Weights<T>(), Length<T>(false, held, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
+        using var scratch = new DepthwiseScratch(Weights<T>(), Length<T>(false, held, s.W, s.StrideH, s.StrideW), Y.Channel == 1 ? 0 : s.OutH * s.OutW * T.Count,
             Length<T>(true, s.H, s.W, s.StrideH, s.StrideW));
         PackWeights<T>(u, scratch[0]);
         foreach (var turned in orientations)
@@ -142,7 +142,7 @@ internal sealed unsafe partial class DepthwiseWork
         var held = Math.Min(s.H, DepthwiseTuning.GroupHeld(tallest));
         var layout = Layout<T>(false, held, s.W, 1, 1);
         int weightsLength = Weights<T>(), outputRow = s.OutW * T.Count, outputLength = strip * outputRow;
-        using var scratch = new Scratch(u.Size * weightsLength, u.Size * layout.Length, u.Size * outputLength);
+        using var scratch = new DepthwiseScratch(u.Size * weightsLength, u.Size * layout.Length, u.Size * outputLength);
         for (var g = 0; g < u.Size; g++)
         {
             PackWeights<T>(u.Member(g), scratch[0] + g * weightsLength);
@@ -170,7 +170,7 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // Rows [from, to) of the input.
-    private void PackInput<T>(int n, Unit u, bool turned, int from, int to, Scratch scratch, float* plane) where T : struct, IFloatLanes<T> =>
+    private void PackInput<T>(int n, Unit u, bool turned, int from, int to, DepthwiseScratch scratch, float* plane) where T : struct, IFloatLanes<T> =>
         DepthwisePacking.Pack<T>(X.At(n, u.Channel), X, from, to, s.W, u.Lanes, plane, Layout<T>(turned, s.H, s.W, s.StrideH, s.StrideW), turned, scratch.Block);
 
     private static void Rectify<T>(LaneGrid output, int from, int to, int lanes) where T : struct, IFloatLanes<T>
@@ -190,7 +190,7 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // Rows [from, to) of the output, from the plane, the turned plane and the weights.
-    private void Sum<T>(Scratch scratch, float* weights, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead)
+    private void Sum<T>(DepthwiseScratch scratch, float* weights, float* plane, LaneGrid output, T start, int lanes, int from, int to, DepthwiseAhead ahead)
         where T : struct, IFloatLanes<T>
     {
         var more = false;
@@ -219,7 +219,7 @@ internal sealed unsafe partial class DepthwiseWork
         var direct = Dx is not { } d || d.Channel == 1;
         // The second plane holds the input gradient on its way to planar memory, then the input.
         var second = Math.Max(Dw is null ? 0 : inputLayout.Length, direct ? 0 : s.H * s.W * T.Count);
-        using var scratch = new Scratch(Weights<T>() + (Dw is null ? 0 : Squares<T>(part.Taps)), Length<T>(false, s.OutH, s.OutW, 1, 1), second,
+        using var scratch = new DepthwiseScratch(Weights<T>() + (Dw is null ? 0 : Squares<T>(part.Taps)), Length<T>(false, s.OutH, s.OutW, 1, 1), second,
             Length<T>(true, s.OutH, s.OutW, 1, 1));
         float* plane = scratch[2], taps = scratch[0] + Weights<T>();
         if (Dx is not null) PackWeights<T>(u, scratch[0]);
@@ -255,7 +255,7 @@ internal sealed unsafe partial class DepthwiseWork
     }
 
     // The input gradient: the output's gradient correlated with the reversed kernel; with a stride, each residue of rows and columns sees every s-th tap.
-    private void InputGradient<T>(Scratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
+    private void InputGradient<T>(DepthwiseScratch scratch, DepthwisePlanes dx, int n, Unit u, bool direct) where T : struct, IFloatLanes<T>
     {
         var (from, to) = Share<T>(s.H, tallest, u.Part);
         var target = direct
@@ -289,7 +289,7 @@ internal sealed unsafe partial class DepthwiseWork
         return memory.IsPlanar(width) ? new(data, 1, (nint)memory.Channel) : default;
     }
 
-    private static void Unpack<T>(Scratch scratch, DepthwisePlanes memory, int n, Unit u, int width, int from, int to) where T : struct, IFloatLanes<T>
+    private static void Unpack<T>(DepthwiseScratch scratch, DepthwisePlanes memory, int n, Unit u, int width, int from, int to) where T : struct, IFloatLanes<T>
     {
         float* source = scratch[2] + from * width * T.Count, target = memory.At(n, u.Channel) + from * memory.Row;
         if (memory.IsPlanar(width))

@@ -94,6 +94,8 @@ internal unsafe struct Lanes512(Vector512<float> v) : IFloatLanes<Lanes512>
 {
     private Vector512<float> v = v;
 
+    public readonly Vector512<float> Value => v;
+
     public static int Count => 16;
 
     public static Lanes512 Create(float value) => new(Vector512.Create(value));

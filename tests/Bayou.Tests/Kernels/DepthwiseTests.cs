@@ -197,6 +197,36 @@ public unsafe class DepthwiseTests
         for (var layout = 0; layout < 9; layout += 4) Check(new(n, c, h, w, kh, kw) { StrideH = stride, StrideW = stride }, layout, 7);
     });
 
+    [Fact]
+    public void Small_kernels_in_channels_last_memory_equal_the_definition() => ForEveryWidth(() =>
+    {
+        var axis = Gen.Select(Gen.Int[2, 38], Gen.Int[1, 9], Gen.Int[0, 5]).Where((size, taps, pad) => size + 2 * pad >= taps);
+        Gen.Select(Gen.Int[1, 3], Gen.Int[1, 50], axis, axis, Gen.Int[0, 1 << 20]).Sample(
+            (n, c, v, h, seed) => Check(new(n, c, v.Item1, h.Item1, v.Item2, h.Item2) { PadH = v.Item3, PadW = h.Item3 }, 4, seed), iter: 40, threads: 1);
+    });
+
+    [Theory]
+    [InlineData(5, 7, 21)]          // tiles of one row
+    [InlineData(4, 9, 21)]          // tiles of two rows
+    [InlineData(3, 3, 5)]
+    [InlineData(13, 3, 9)]          // packed planes
+    public void A_pixel_that_is_no_number_reaches_only_the_outputs_around_it(int kh, int kw, int width) => ForEveryWidth(() =>
+    {
+        const int c = 19, h = 14;
+        var s = new DepthwiseShape(1, c, h, width, kh, kw);
+        int row = h / 2, column = width / 2, channel = 17;
+        float[] x = new float[c * h * width], w = Enumerable.Repeat(1f, c * kh * kw).ToArray(), y = new float[c * s.OutH * s.OutW];
+        x[(row * width + column) * c + channel] = float.NaN;
+        fixed (float* px = x, pw = w, py = y)
+            DepthwiseKernel.Forward(DepthwisePlanes.ChannelsLast(px, c, h, width), pw, null, DepthwisePlanes.ChannelsLast(py, c, s.OutH, s.OutW), s);
+        for (var i = 0; i < y.Length; i++)
+        {
+            var (oy, ox) = (i / c / s.OutW, i / c % s.OutW);
+            var reached = i % c == channel && row - oy + s.PadH is var a && a >= 0 && a < kh && column - ox + s.PadW is var b && b >= 0 && b < kw;
+            Assert.True(reached == float.IsNaN(y[i]), $"{s}: row {oy}, column {ox}, channel {i % c}: {y[i]}");
+        }
+    });
+
     [Theory]
     [InlineData(20, 15, 13, false)]
     [InlineData(85, 5, 7, true)]
