@@ -9,6 +9,9 @@ internal unsafe struct DirectTile<T> where T : struct, IFloatLanes<T>
     /// <summary>Where sums begin.</summary>
     public T Start { get; set; }
 
+    /// <summary>Whether the sums in the output are continued (tiles of one row only).</summary>
+    public bool Continue { get; init; }
+
     /// <summary>Whether negative sums become zero.</summary>
     public bool Relu { get; init; }
 

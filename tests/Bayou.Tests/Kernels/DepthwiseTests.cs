@@ -198,11 +198,63 @@ public unsafe class DepthwiseTests
     });
 
     [Fact]
-    public void Small_kernels_in_channels_last_memory_equal_the_definition() => ForEveryWidth(() =>
+    public void Kernels_in_channels_last_memory_equal_the_definition() => ForEveryWidth(() =>
     {
-        var axis = Gen.Select(Gen.Int[2, 38], Gen.Int[1, 9], Gen.Int[0, 5]).Where((size, taps, pad) => size + 2 * pad >= taps);
+        var axis = Gen.Select(Gen.Int[2, 38], Gen.Int[1, 15], Gen.Int[0, 7]).Where((size, taps, pad) => size + 2 * pad >= taps);
         Gen.Select(Gen.Int[1, 3], Gen.Int[1, 50], axis, axis, Gen.Int[0, 1 << 20]).Sample(
             (n, c, v, h, seed) => Check(new(n, c, v.Item1, h.Item1, v.Item2, h.Item2) { PadH = v.Item3, PadW = h.Item3 }, 4, seed), iter: 40, threads: 1);
+    });
+
+    [Theory]
+    [InlineData(32, 20, 23)]
+    [InlineData(48, 9, 40)]
+    [InlineData(37, 20, 23)]
+    public void Sums_of_convolutions_in_channels_last_memory_equal_the_definition(int c, int h, int width) => ForEveryWidth(() =>
+    {
+        var s = new DepthwiseShape(2, c, h, width, 31, 5);
+        (int Rows, int Columns)[] sizes = [(31, 5), (5, 31), (3, 3)];
+        var random = new Random(7);
+        float[] x = Draw(2 * c * h * width), dy = Draw(x.Length), w = Draw(c * sizes.Sum(k => k.Rows * k.Columns)), bias = Draw(c);
+        float[] xl = Last(x), dyl = Last(dy), y = new float[x.Length], dx = new float[x.Length];
+        double[] wanted = new double[x.Length], bound = new double[x.Length], wantedDx = new double[x.Length], boundDx = new double[x.Length];
+        fixed (float* px = xl, pdy = dyl, pw = w, pb = bias, py = y, pdx = dx)
+        {
+            var kernels = new DepthwiseTaps[sizes.Length];
+            var at = 0;
+            for (var i = 0; i < sizes.Length; i++)
+            {
+                var (rows, columns) = sizes[i];
+                kernels[i] = new((nint)(pw + at), rows, columns, rows / 2, columns / 2);
+                var one = Reference(x, w[at..(at + c * rows * columns)], i == 0 ? bias : new float[c], dy, new(2, c, h, width, rows, columns));
+                for (var j = 0; j < x.Length; j++)
+                {
+                    wanted[j] += one.Y[j];
+                    bound[j] += one.YBound[j];
+                    wantedDx[j] += one.Dx[j];
+                    boundDx[j] += one.DxBound[j];
+                }
+                at += c * rows * columns;
+            }
+            DepthwiseKernel.Forward(DepthwisePlanes.ChannelsLast(px, c, h, width), kernels, pb, DepthwisePlanes.ChannelsLast(py, c, h, width), s, relu: true);
+            DepthwiseKernel.InputGradient(kernels, DepthwisePlanes.ChannelsLast(pdy, c, h, width), DepthwisePlanes.ChannelsLast(pdx, c, h, width), s);
+        }
+        for (var j = 0; j < x.Length; j++)
+        {
+            var (picture, channel, pixel) = (j / (h * width) / c, j / (h * width) % c, j % (h * width));
+            var k = (picture * h * width + pixel) * c + channel;
+            Assert.True(Math.Abs(Math.Max(0, wanted[j]) - y[k]) <= 1e-5 * bound[j], $"y[{j}]: {y[k]}, expected {wanted[j]}");
+            Assert.True(Math.Abs(wantedDx[j] - dx[k]) <= 1e-5 * boundDx[j], $"dx[{j}]: {dx[k]}, expected {wantedDx[j]}");
+        }
+
+        float[] Draw(int n) => Enumerable.Range(0, n).Select(_ => (float)(2 * random.NextDouble() - 1)).ToArray();
+
+        float[] Last(float[] planar)
+        {
+            var last = new float[planar.Length];
+            for (var j = 0; j < planar.Length; j++)
+                last[(j / (h * width) / c * h * width + j % (h * width)) * c + j / (h * width) % c] = planar[j];
+            return last;
+        }
     });
 
     [Theory]
@@ -230,24 +282,26 @@ public unsafe class DepthwiseTests
     [Theory]
     [InlineData(20, 15, 13, false)]
     [InlineData(85, 5, 7, true)]
+    [InlineData(32, 8, 8, true)]
+    [InlineData(48, 5, 29, true)]
     public void Results_do_not_depend_on_the_number_of_threads(int channels, int kh, int kw, bool last)
     {
         var before = KernelThreads.Count;
         var results = new List<float[]>();
         var s = new DepthwiseShape(3, channels, 29, 23, kh, kw);
         var random = new Random(1);
-        float[] x = Draw(3 * channels * 29 * 23), dy = Draw(x.Length), w = Draw(channels * kh * kw);
+        float[] x = Draw(3 * channels * 29 * 23), dy = Draw(3 * channels * s.OutH * s.OutW), w = Draw(channels * kh * kw);
         try
         {
             foreach (var threads in new[] { 1, 2, 5 })
             {
                 KernelThreads.Count = threads;
-                float[] y = new float[x.Length], dx = new float[x.Length], alone = new float[x.Length], dw = new float[w.Length], db = new float[channels];
+                float[] y = new float[dy.Length], dx = new float[x.Length], alone = new float[x.Length], dw = new float[w.Length], db = new float[channels];
                 fixed (float* px = x, pdy = dy, pw = w, py = y, pdx = dx, pa = alone, pdw = dw, pdb = db)
                 {
-                    DepthwiseKernel.Forward(Planes(px), pw, null, Planes(py), s);
-                    DepthwiseKernel.Backward(Planes(px), pw, Planes(pdy), Planes(pdx), pdw, pdb, s);
-                    DepthwiseKernel.Backward(Planes(px), pw, Planes(pdy), Planes(pa), null, null, s);
+                    DepthwiseKernel.Forward(Input(px), pw, null, Output(py), s);
+                    DepthwiseKernel.Backward(Input(px), pw, Output(pdy), Input(pdx), pdw, pdb, s);
+                    DepthwiseKernel.Backward(Input(px), pw, Output(pdy), Input(pa), null, null, s);
                 }
                 results.Add([.. y, .. dx, .. alone, .. dw, .. db]);
             }
@@ -259,8 +313,12 @@ public unsafe class DepthwiseTests
         Assert.Equal(results[0], results[1]);
         Assert.Equal(results[0], results[2]);
 
-        DepthwisePlanes Planes(float* data) =>
-            last ? DepthwisePlanes.ChannelsLast(data, channels, 29, 23) : DepthwisePlanes.Planar(data, channels, 29, 23);
+        DepthwisePlanes Input(float* data) => Planes(data, s.H, s.W);
+
+        DepthwisePlanes Output(float* data) => Planes(data, s.OutH, s.OutW);
+
+        DepthwisePlanes Planes(float* data, int h, int w) =>
+            last ? DepthwisePlanes.ChannelsLast(data, channels, h, w) : DepthwisePlanes.Planar(data, channels, h, w);
 
         float[] Draw(int n) => Enumerable.Range(0, n).Select(_ => (float)(2 * random.NextDouble() - 1)).ToArray();
     }
