@@ -5,6 +5,9 @@ namespace Bayou.Bench;
 /// <summary>Timing of one benchmark: ours and the peers take turns, so that what else the machine does meets all of them; medians are reported.</summary>
 public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
 {
+    // Longer than OpenMP's threads wait in their loop.
+    private const int PauseMs = 5;
+
     private readonly List<BenchRow> rows = [];
     private readonly List<BenchMark> marks = [];
     private double? fma, gemm;
@@ -40,8 +43,9 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
     public bool WantsCase(string @case) => !Only.Contains(':') || @case.Contains(Only[(Only.IndexOf(':') + 1)..], StringComparison.OrdinalIgnoreCase);
 
     /// <summary>
-    /// Median milliseconds of every competitor. They take turns until the time is over and each has run at least <paramref name="least"/> times. Threads of the
-    /// one before still wait in a busy loop when a turn begins, so in each turn the second of two runs counts (of runs above a tenth of a second the only one).
+    /// Median milliseconds of every competitor. They take turns until the time is over and each has run at least <paramref name="least"/> times, and somebody
+    /// else begins each time. Threads of the one before still wait in a busy loop when a turn ends, on a core of the next one if that has threads of its own: hence
+    /// a pause, and in each turn the second of two runs counts (of runs above a tenth of a second the only one).
     /// </summary>
     /// <param name="least">Fewest measured runs of each. A competitor more than twenty times slower than the fastest gets a third of the turns.</param>
     /// <param name="competitors">What to time.</param>
@@ -52,9 +56,11 @@ public sealed class BenchContext(int threads, int seed, Action<BenchRow> print)
         for (var turn = 0; turn < least || (clock.Elapsed.TotalSeconds < Seconds && turn < 1000); turn++)
         {
             var fastest = times.Where(t => t.Count > 0).Select(t => t.Min()).DefaultIfEmpty(0).Min();
-            for (var i = 0; i < competitors.Length; i++)
+            for (var j = 0; j < competitors.Length; j++)
             {
+                var i = (turn + j) % competitors.Length;
                 if (times[i].Count > 0 && times[i].Min() > 20 * fastest && turn % 3 != 0) continue;
+                Thread.Sleep(PauseMs);
                 if (times[i].Count == 0 || times[i].Min() < 100) competitors[i]();
                 var start = Stopwatch.GetTimestamp();
                 competitors[i]();
