@@ -30,7 +30,7 @@ public readonly unsafe record struct ProductMatrix(nint Data, nint Row, nint Col
 /// </summary>
 public static unsafe class ProductKernel
 {
-    private const int Lanes = PointwiseTiles.Lanes, Stretch = 512, MostRows = 384, FewestRows = 96;
+    private const int Lanes = PointwiseTiles.Lanes, Stretch = 512, MostRows = 384, FewestRows = 96, ShortDepth = 256, NearFloats = 1_500_000;
 
     // Rows of a unit come in whole tiles of either form.
     private const int RowStep = PointwiseTiles.NarrowRows * PointwiseTiles.WideRows / 2;
@@ -111,6 +111,9 @@ public static unsafe class ProductKernel
     {
         private readonly int[] starts = Starts(columns);
 
+        // Whether waiting for the memory that is written would be a good part of the work: short sums, and results that the caches do not hold.
+        private readonly bool far = depth <= ShortDepth && (long)rows * columns > NearFloats;
+
         public int Panels => starts.Length - 1;
 
         /// <summary>A panel of columns, and rows [top, bottom).</summary>
@@ -135,6 +138,7 @@ public static unsafe class ProductKernel
                         // Where less than a tile is left, some rows are done again.
                         var first = Math.Min(row, rows - tileRows);
                         var tile = several ? sums + (row - top) * width : sums;
+                        if (far && from + terms == depth) Ahead(row, Math.Min(row + tileRows, bottom), column, count);
                         if (width == PointwiseTiles.Narrow) PointwiseTiles.Tile3(a.At(first, from), a.Row, a.Column, packed, terms, tile, width, from > 0);
                         else PointwiseTiles.Tile4(a.At(first, from), a.Row, a.Column, packed, terms, tile, width, from > 0);
                         if (from + terms < depth) continue;
@@ -143,6 +147,17 @@ public static unsafe class ProductKernel
                 }
             }
             ArrayPool<float>.Shared.Return(memory);
+        }
+
+        // Fetches what a tile writes while it is computed: of a short sum, waiting for those lines is a good part.
+        private void Ahead(int from, int to, int column, int count)
+        {
+            if (!Sse.IsSupported) return;
+            for (var r = from; r < to; r++)
+            {
+                var at = y + (long)r * columns + column;
+                for (var i = 0; i < count; i += Lanes) Sse.Prefetch0(at + i);
+            }
         }
 
         // What follows the product, for rows [from, to) of a tile at once: the exponentials of many registers overlap.
