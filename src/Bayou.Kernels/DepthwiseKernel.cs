@@ -10,6 +10,10 @@ namespace Bayou.Kernels;
 /// picture's edges, in <see cref="DepthwiseCorrelation{T}"/>. A thread needs its weights and at most two such planes. Results do not depend on the number of
 /// threads.
 /// </para>
+/// <para>
+/// Two kinds of work need no such planes: small and thin kernels over channels-last memory (<see cref="DepthwiseDirect"/>), and large ones that transforms
+/// do with less arithmetic (<see cref="DepthwiseFourier"/>).
+/// </para>
 /// </summary>
 public static unsafe class DepthwiseKernel
 {
