@@ -43,8 +43,6 @@ internal sealed unsafe class DepthwiseDirect
         rowParts = Math.Clamp((wanted + groups * chunks - 1) / (groups * chunks), 1, most);
     }
 
-    public int Units => groups * chunks * rowParts;
-
     private DepthwisePlanes X { get; init; }
 
     private float* Bias { get; init; }
@@ -53,7 +51,7 @@ internal sealed unsafe class DepthwiseDirect
 
     private bool Relu { get; init; }
 
-    /// <summary>The convolution, if it can be done in this way and should be.</summary>
+    /// <summary>Does the convolution, if it can be done in this way and should be.</summary>
     /// <param name="x">Input.</param>
     /// <param name="y">Output.</param>
     /// <param name="s">Sizes of both; kernels and padding are the kernels' own.</param>
@@ -61,24 +59,28 @@ internal sealed unsafe class DepthwiseDirect
     /// <param name="mirrored">Whether the weights are read backwards.</param>
     /// <param name="bias">[C] or null.</param>
     /// <param name="relu">Whether negative outputs become zero.</param>
-    public static DepthwiseDirect? For(
+    /// <returns>Whether it is done.</returns>
+    public static bool TryRun(
         DepthwisePlanes x, DepthwisePlanes y, DepthwiseShape s, DepthwiseTaps[] kernels, bool mirrored = false, float* bias = null, bool relu = false)
     {
-        if (x.Channel != 1 || y.Channel != 1 || s is not { StrideH: 1, StrideW: 1 }) return null;
-        var lanes = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+        if (x.Channel != 1 || y.Channel != 1 || s is not { StrideH: 1, StrideW: 1 }) return false;
+        var lanes = KernelIsa.Lanes;
         // Channels that share a register with some before them are computed twice: not where sums are continued in memory.
-        if (s.C < lanes || (kernels.Length > 1 && s.C % lanes != 0)) return null;
+        if (s.C < lanes || (kernels.Length > 1 && s.C % lanes != 0)) return false;
         var passes = new Pass[kernels.Length];
         for (var i = 0; i < passes.Length; i++)
         {
             passes[i] = new(s, kernels[i], lanes);
             if (passes[i].IsWindow) continue;
-            if (kernels.Length > 1 || s.C % lanes != 0 || passes[i].Taps > MostTaps || s.OutH < 2 || s.OutW < 4) return null;
+            if (kernels.Length > 1 || s.C % lanes != 0 || passes[i].Taps > MostTaps || s.OutH < 2 || s.OutW < 4) return false;
         }
-        return MostRegisters(s, passes) == 0 ? null : new(s, passes, mirrored, lanes) { X = x, Y = y, Bias = bias, Relu = relu };
+        if (MostRegisters(s, passes) == 0) return false;
+        var work = new DepthwiseDirect(s, passes, mirrored, lanes) { X = x, Y = y, Bias = bias, Relu = relu };
+        KernelThreads.Run(work.groups * work.chunks * work.rowParts, s.UsefulMacs, work.Run);
+        return true;
     }
 
-    public void Run(int unit)
+    private void Run(int unit)
     {
         switch (lanes)
         {

@@ -3,7 +3,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Bayou.Kernels;
 
-/// <summary>What a tile of <see cref="DepthwiseDirect"/> reads and writes: two rows of outputs of a register of channels.</summary>
+/// <summary>What a tile of <see cref="DepthwiseDirect"/> reads and writes: one or two rows of outputs of a register of channels.</summary>
 internal unsafe struct DirectTile<T> where T : struct, IFloatLanes<T>
 {
     /// <summary>Where sums begin.</summary>
@@ -61,7 +61,7 @@ internal unsafe struct DirectTile<T> where T : struct, IFloatLanes<T>
 
     public int MiddleEnd { get; private set; }
 
-    /// <summary>Whether memory is fetched that is needed next: the tile's outputs, and the input rows that the two output rows below need in addition.</summary>
+    /// <summary>Whether memory is fetched that is needed next: the tile's outputs, and the input rows that the outputs below need in addition.</summary>
     public bool IsFar { get; init; }
 
     /// <summary>How many those rows are.</summary>

@@ -44,11 +44,7 @@ public static unsafe class DepthwiseKernel
             new DepthwiseFourier(s, kernels, false, size) { X = x, Bias = bias, Y = y, Relu = relu }.Run();
             return;
         }
-        if (DepthwiseDirect.For(x, y, s, kernels, false, bias, relu) is { } direct)
-        {
-            KernelThreads.Run(direct.Units, s.UsefulMacs, direct.Run);
-            return;
-        }
+        if (DepthwiseDirect.TryRun(x, y, s, kernels, false, bias, relu)) return;
         var work = new DepthwiseWork(s, kernels, s.OutH, channelsLast: x.Channel == 1 && y.Channel == 1) { X = x, Bias = bias, Y = y, Relu = relu };
         KernelThreads.Run(work.Units, s.UsefulMacs, work.Forward);
     }
@@ -70,11 +66,7 @@ public static unsafe class DepthwiseKernel
             // A convolution itself, with the weights read backwards.
             DepthwiseTaps[] mirrored = [.. kernels.Select(k => k with { PadH = k.Rows - 1 - k.PadH, PadW = k.Columns - 1 - k.PadW })];
             var gradient = s with { H = s.OutH, W = s.OutW, PadH = s.KH - 1 - s.PadH, PadW = s.KW - 1 - s.PadW };
-            if (DepthwiseDirect.For(dy, dx, gradient, mirrored, true) is { } direct)
-            {
-                KernelThreads.Run(direct.Units, s.UsefulMacs, direct.Run);
-                return;
-            }
+            if (DepthwiseDirect.TryRun(dy, dx, gradient, mirrored, true)) return;
             var forward = new DepthwiseWork(gradient, mirrored, s.H, true, dy.Channel == 1 && dx.Channel == 1) { X = dy, Y = dx };
             KernelThreads.Run(forward.Units, s.UsefulMacs, forward.Forward);
             return;

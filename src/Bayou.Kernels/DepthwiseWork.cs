@@ -20,7 +20,7 @@ internal sealed unsafe partial class DepthwiseWork
     {
         (this.s, this.mirrored) = (s, mirrored);
         phases = AllPhases(s);
-        widest = KernelIsa.Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+        widest = KernelIsa.Lanes;
         parts = [.. kernels.Select(k => new Part(k, s, widest))];
         orientations = [.. parts.Select(p => p.Turned).Distinct().Order()];
         (tallest, above, below) = (parts.Max(p => p.Ky.Count), parts.Max(p => p.Ky.Pad), parts.Max(p => p.Ky.Count - p.Ky.Pad));

@@ -42,6 +42,9 @@ public static class KernelIsa
     /// <summary>What a kernel called on this thread uses now.</summary>
     public static KernelIsaLevel Current => (KernelIsaLevel)Math.Min((int)Available, (int)Max);
 
+    /// <summary>Floats in a register of <see cref="Current"/>.</summary>
+    public static int Lanes => Current switch { KernelIsaLevel.Vector512 => 16, KernelIsaLevel.Vector256 => 8, KernelIsaLevel.Vector128 => 4, _ => 1 };
+
     /// <summary>Upper limit for kernels called on this thread: the tests force the narrower paths with it and compare.</summary>
     internal static KernelIsaLevel Max
     {

@@ -149,10 +149,9 @@ public static unsafe class ProductKernel
             ArrayPool<float>.Shared.Return(memory);
         }
 
-        // Fetches what a tile writes while it is computed: of a short sum, waiting for those lines is a good part.
+        // Fetches what a tile writes while it is computed.
         private void Ahead(int from, int to, int column, int count)
         {
-            if (!Sse.IsSupported) return;
             for (var r = from; r < to; r++)
             {
                 var at = y + (long)r * columns + column;

@@ -21,6 +21,7 @@ public sealed class DepthwiseBench : IBenchmark
     private const int LoopSteps = 80_000;
 
     private const int DrawnShapes = 20;
+    private const string SmallestName = "depthwise_grad_planar";
     private const string Planar = "libtorch planar", Last = "libtorch channels-last", Onnx = "ONNX Runtime", Flipped = "channels-last forward, flipped kernel";
 
     /// <inheritdoc/>
@@ -52,6 +53,7 @@ public sealed class DepthwiseBench : IBenchmark
             }
         }
         Judge(context, rows);
+        if (context.Wants(SmallestName)) foreach (var c in DepthwiseCase.Smallest().Where(c => context.WantsCase(c.ToString()))) PlanarGradients(context, c);
         DepthwiseModels.Run(context);
     }
 
@@ -79,8 +81,8 @@ public sealed class DepthwiseBench : IBenchmark
         var (x0, weights) = Data(c);
         List<Competitor> competitors =
         [
-            Backward("", c, x0, weights, Ours, ofInput: true), Backward("", c, ToLast(x0), weights, Ours, ofInput: true),
-            Backward(Planar, c, x0, weights, Libtorch, ofInput: true), Backward(Last, c, ToLast(x0), weights, Libtorch, ofInput: true),
+            Backward("", c, x0, weights, Ours, ofInput: true, ofWeights: false), Backward("", c, ToLast(x0), weights, Ours, ofInput: true, ofWeights: false),
+            Backward(Planar, c, x0, weights, Libtorch, ofInput: true, ofWeights: false), Backward(Last, c, ToLast(x0), weights, Libtorch, ofInput: true, ofWeights: false),
         ];
         if (c.Stride == 1)
         {
@@ -101,9 +103,19 @@ public sealed class DepthwiseBench : IBenchmark
         var (x, weights) = Data(c);
         return Row(context, "depthwise_grad_weight", c,
         [
-            Backward("", c, x, weights, Ours, ofInput: false), Backward("", c, ToLast(x), weights, Ours, ofInput: false),
-            Backward(Planar, c, x, weights, Libtorch, ofInput: false), Backward(Last, c, ToLast(x), weights, Libtorch, ofInput: false),
+            Backward("", c, x, weights, Ours, ofInput: false, ofWeights: true), Backward("", c, ToLast(x), weights, Ours, ofInput: false, ofWeights: true),
+            Backward(Planar, c, x, weights, Libtorch, ofInput: false, ofWeights: true), Backward(Last, c, ToLast(x), weights, Libtorch, ofInput: false, ofWeights: true),
         ]);
+    }
+
+    // Both gradients of planar memory: why Ops.Conv2d takes 3x3 kernels there, and only there.
+    private static void PlanarGradients(BenchContext context, DepthwiseCase c)
+    {
+        using var scope = NewDisposeScope();
+        var (x, weights) = Data(c);
+        var medians = DepthwiseTurns.Medians(context.Seconds,
+            [Backward("", c, x, weights, Ours, ofInput: true, ofWeights: true), Backward(Planar, c, x, weights, Libtorch, ofInput: true, ofWeights: true)]);
+        context.Add(SmallestName, c.ToString(), medians[0], new Dictionary<string, double> { [Planar] = medians[1] });
     }
 
     // The first two competitors are ours, planar and channels-last.
@@ -174,20 +186,20 @@ public sealed class DepthwiseBench : IBenchmark
 
     // A backward alone: the graph is made once and kept.
     private static Competitor Backward(string name, DepthwiseCase c, Tensor start, Tensor[] start0, Func<DepthwiseCase, Tensor, Tensor[], Tensor> run,
-        bool ofInput)
+        bool ofInput, bool ofWeights)
     {
         var x = start.detach();
         var weights = start0.Select(w => w.detach().clone()).ToArray();
         if (ofInput) x = x.requires_grad_();
-        else foreach (var w in weights) w.requires_grad_();
+        if (ofWeights) foreach (var w in weights) w.requires_grad_();
         var y = run(c, x, weights);
         // In the layout of the output, as the layer above would give it.
-        Tensor[] dy = [y.detach().mul(Number.Of(0.5))];
+        Tensor[] dy = [y.detach().mul(Number.Of(0.5))], wanted = [.. ofInput ? [x] : Array.Empty<Tensor>(), .. ofWeights ? weights : []];
         return new(name, () =>
         {
             using var scope = NewDisposeScope();
             // What a layer inside a network would hand on, without the copy that a leaf keeps.
-            autograd.grad([y], ofInput ? [x] : weights, dy, retain_graph: true);
+            autograd.grad([y], wanted, dy, retain_graph: true);
         });
     }
 

@@ -55,7 +55,8 @@ public static unsafe class DepthwiseConv
 
     private static bool Plain(Tensor t) => t.dtype == ScalarType.Float32 && t.device_type == DeviceType.CPU;
 
-    private const int SmallestKernel = 3;
+    // In planar memory with gradients, and otherwise.
+    private const int SmallestKernel = 3, SmallestElsewhere = 5;
 
     private static readonly Ints One = new(1, 1);
 
@@ -71,12 +72,12 @@ public static unsafe class DepthwiseConv
         is_grad_enabled() && (x.requires_grad || weight.requires_grad || bias?.requires_grad == true);
 
     // Measured against libtorch in the same layout (`bayou bench depthwise`): from 5x5 on, in either layout; with a stride from 9x9 on, in channels-last memory
-    // without gradients only where taps are many. For 3x3 libtorch has a good kernel in channels-last memory; in planar memory its gradients take two to four
-    // times as long as ours.
+    // without gradients only where taps are many. For 3x3 libtorch has a good kernel; only its gradients in planar memory
+    // are slow.
     private static bool Faster(long[] weight, Ints stride, bool planar, bool gradient)
     {
         var (taps, longest) = (weight[2] * weight[3], Math.Max(weight[2], weight[3]));
-        return stride == One ? longest >= 5 || (planar && gradient) : longest >= 9 && (planar || gradient || taps > 150);
+        return stride == One ? longest >= SmallestElsewhere || (planar && gradient) : longest >= 9 && (planar || gradient || taps > 150);
     }
 
     /// <summary>The convolution, or null where the kernels do not take it.</summary>
