@@ -143,11 +143,9 @@ internal sealed unsafe partial class DepthwiseWork
         var layout = Layout<T>(false, held, s.W, 1, 1);
         int weightsLength = Weights<T>(), outputRow = s.OutW * T.Count, outputLength = strip * outputRow;
         using var scratch = new DepthwiseScratch(u.Size * weightsLength, u.Size * layout.Length, u.Size * outputLength);
-        for (var g = 0; g < u.Size; g++)
-        {
-            PackWeights<T>(u.Member(g), scratch[0] + g * weightsLength);
-            DepthwisePacking.ClearMargins<T>(scratch.Plane(false) + g * layout.Length, layout);
-        }
+        // Margins after the weights: those are packed in whole squares, whose last may reach into the first plane.
+        for (var g = 0; g < u.Size; g++) PackWeights<T>(u.Member(g), scratch[0] + g * weightsLength);
+        for (var g = 0; g < u.Size; g++) DepthwisePacking.ClearMargins<T>(scratch.Plane(false) + g * layout.Length, layout);
         var (from, to) = Share<T>(s.OutH, tallest, u.Part);
         for (var n = u.FirstPicture; n < u.EndPicture && from < to; n++)
         {

@@ -83,7 +83,7 @@ public unsafe class DepthwiseTests
         {
             for (var i = 0; i < expected.Length; i++)
                 Assert.True(Math.Abs(expected[i] - actual[i]) <= 1e-5 * bound[i],
-                    $"{s} layout {layout} {what}[{i}]: {actual[i]}, expected {expected[i]} +- {1e-5 * bound[i]}");
+                    $"{KernelIsa.Current} {s} layout {layout} {what}[{i}]: {actual[i]}, expected {expected[i]} +- {1e-5 * bound[i]}");
         }
     }
 
@@ -204,6 +204,9 @@ public unsafe class DepthwiseTests
         Gen.Select(Gen.Int[1, 3], Gen.Int[1, 50], axis, axis, Gen.Int[0, 1 << 20]).Sample(
             (n, c, v, h, seed) => Check(new(n, c, v.Item1, h.Item1, v.Item2, h.Item2) { PadH = v.Item3, PadW = h.Item3 }, 4, seed), iter: 40, threads: 1);
     });
+
+    [Fact]
+    public void Weights_of_which_some_never_meet_the_picture_leave_the_planes_alone() => ForEveryWidth(() => Check(new(1, 23, 34, 3, 11, 11) { PadH = 4, PadW = 7 }, 4, 1));
 
     [Theory]
     [InlineData(32, 20, 23)]
